@@ -1,0 +1,1 @@
+"""Integers in, scores out: the tokenizer, the plan, the batches, the runner, and where checkpoints come from."""

@@ -1,0 +1,1 @@
+"""Tensors only: configuration, layers, weights. Knows no text and no HTTP."""

@@ -1,0 +1,80 @@
+"""What tests of several kinds share: a tiny GGUF file, and nano as gigarank itself fetches it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+GgufBuilder = Callable[..., Path]
+
+TINY_TOKENS = ["<|im_start|>", "<|im_end|>", *"abcdefgh", "Ġ", "1", "2", "ab", "Ġc", "abc"]
+TINY_MERGES = ["a b", "Ġ c", "ab c"]
+TINY_NUMBERS: dict[str, int | float] = {
+    "block_count": 2,
+    "context_length": 128,
+    "embedding_length": 32,
+    "feed_forward_length": 64,
+    "attention.head_count": 4,
+    "attention.head_count_kv": 2,
+    "attention.layer_norm_rms_epsilon": 1e-5,
+    "rope.freq_base": 100_000.0,
+    "rope.dimension_count": 8,
+    "vocab_size": len(TINY_TOKENS),
+}
+
+
+def tiny_tensors(seed: int = 0) -> dict[str, np.ndarray]:
+    """Random tensors of a 2-layer Llama, under GGUF's names."""
+    block = {"attn_norm": (32,), "attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}
+    block |= {"ffn_norm": (32,), "ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64)}
+    shapes = {"token_embd.weight": (len(TINY_TOKENS), 32), "output_norm.weight": (32,)}
+    shapes |= {f"blk.{layer}.{name}.weight": shape for layer in range(2) for name, shape in block.items()}
+    random = np.random.default_rng(seed)
+    return {name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def tiny_gguf(tmp_path: Path) -> GgufBuilder:
+    """Writes a tiny Llama file. `numbers` and `tokenizer` replace keys (None leaves one out), `tensors` all tensors."""
+
+    def build(
+        architecture: str = "llama",
+        numbers: dict[str, object] | None = None,
+        tokenizer: dict[str, object] | None = None,
+        tensors: dict[str, np.ndarray] | None = None,
+        quantised: tuple[str, gguf.GGMLQuantizationType] | None = None,
+    ) -> Path:
+        path = tmp_path / "tiny.gguf"
+        writer = gguf.GGUFWriter(path, architecture)
+        types = [3, 3] + [1] * (len(TINY_TOKENS) - 2)
+        words: dict[str, object] = {"model": "gpt2", "pre": "smollm", "tokens": TINY_TOKENS, "token_type": types}
+        words |= {"merges": TINY_MERGES, "bos_token_id": 0, "eos_token_id": 1} | (tokenizer or {})
+        own = {f"{architecture}.{key}": value for key, value in {**TINY_NUMBERS, **(numbers or {})}.items()}
+        for key, value in {**own, **{f"tokenizer.ggml.{key}": value for key, value in words.items()}}.items():
+            _add(writer, key, value)
+        for name, values in (tiny_tensors() if tensors is None else tensors).items():
+            if quantised is not None and name == quantised[0]:
+                packed = gguf.quantize(values, quantised[1])
+                writer.add_tensor(name, packed, raw_shape=packed.shape, raw_dtype=quantised[1])
+            else:
+                writer.add_tensor(name, values)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path
+
+    return build
+
+
+def _add(writer: gguf.GGUFWriter, key: str, value: object) -> None:
+    if isinstance(value, str):
+        writer.add_string(key, value)
+    elif isinstance(value, list):
+        writer.add_array(key, value)
+    elif isinstance(value, float):
+        writer.add_float32(key, value)
+    elif value is not None:
+        writer.add_uint32(key, value)
