@@ -1,0 +1,28 @@
+"""The script behind docs/decisions/0003: one command, one JSON line, with both measurements for both kernels."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "gemm_invariance.py"
+
+
+@pytest.mark.slow
+def test_it_prints_one_line_with_speed_and_invariance_of_both_kernels() -> None:
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    assert result["bench"] == "gemm_invariance"
+    assert result["threads"] >= 1
+    for kernel in ("plain", "packed"):
+        speeds = result[kernel]["gflops_by_rows"]
+        assert list(speeds) == ["256", "1024", "2048"]
+        assert all(speed > 1 for speed in speeds.values())
+        variant = result[kernel]["variant_row_counts"]
+        assert variant == sorted(set(variant))
+        assert 1024 not in variant, "rows of the reference size must equal the reference"
+        assert result[kernel]["invariant_from_2_rows"] == (not set(variant) - {1})
+        assert result[kernel]["invariant_at_multiples_of_16"] == all(count % 16 for count in variant)
