@@ -230,9 +230,7 @@ def _check_tensors(path: Path, reader: gguf.GGUFReader, shapes: dict[str, tuple[
 def _tensors(reader: gguf.GGUFReader, config: dict[str, object]) -> Iterator[tuple[str, torch.Tensor]]:
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     for tensor in reader.tensors:
-        values = np.array(
-            gguf.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32
-        )  # a copy: writable, own memory
+        values = np.array(gguf.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)  # a copy: writable, own memory
         if tensor.name in _OUTER:
             yield _OUTER[tensor.name], torch.from_numpy(values)
             continue

@@ -1,0 +1,68 @@
+"""Attention of one segment: its queries over the keys before it (its context) and, causally, its own.
+
+`naive_attention` is the slow, obvious twin; `segment_attention` is what runs. Knows no layers and no batches. Invariant: the
+result depends on this segment's queries, keys and values alone, and the kernel is chosen by its own lengths, so that a
+score cannot depend on what else is computed beside it.
+
+Shapes: queries (length, heads, head_dim); keys and values (context + length, kv_heads, head_dim), the context first. Query
+head h reads key head h // (heads // kv_heads).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_MASK_ELEMENTS = 4_000_000  # bounds the explicit mask of a long segment behind a long context: 16 MB in fp32
+_CAUSAL_FROM_KEYS = 640  # from here on, skipping the upper triangle saves more than computing the context's rows costs
+
+
+def naive_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The definition, head by head, in the given dtype: softmax(q k / sqrt(d)) v over the keys up to each query's own."""
+    length, heads, head_dim = queries.shape
+    context = keys.shape[0] - length
+    group = heads // keys.shape[1]
+    visible = torch.ones(length, keys.shape[0], dtype=torch.bool, device=queries.device).tril(context)
+    outputs = []
+    for head in range(heads):
+        scores = queries[:, head] @ keys[:, head // group].T / head_dim**0.5  # (length, context + length)
+        weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=-1)
+        outputs.append(weights @ values[:, head // group])
+    return torch.stack(outputs, dim=1)
+
+
+def segment_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """As `naive_attention`, by torch's fused kernel, in bounded memory. Returns (length, heads, head_dim)."""
+    length = queries.shape[0]
+    context = keys.shape[0] - length
+    if length == 1:
+        return _fused(queries, keys, values, mask=None, causal=False)
+    if context == 0:
+        return _fused(queries, keys, values, mask=None, causal=True)
+    if keys.shape[0] >= _CAUSAL_FROM_KEYS and context <= length:
+        # The fused kernel's causal mask starts at the first key: give it a row for every key, and drop the context's.
+        padded = torch.cat((queries.new_zeros(context, *queries.shape[1:]), queries))
+        return _fused(padded, keys, values, mask=None, causal=True)[context:]
+    return _masked(queries, keys, values, context)
+
+
+def _masked(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
+    step = max(16, _MASK_ELEMENTS // keys.shape[0])
+    outputs = []
+    for start in range(0, queries.shape[0], step):
+        part = queries[start : start + step]
+        seen = context + start + part.shape[0]
+        mask = torch.ones(part.shape[0], seen, dtype=torch.bool, device=queries.device).tril(context + start)
+        outputs.append(_fused(part, keys[:seen], values[:seen], mask=mask, causal=False))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _fused(queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool) -> Tensor:
+    """The key heads stand in the batch dimension, so that the query heads of a group read the same keys without a copy."""
+    length, heads, head_dim = queries.shape
+    kv_heads = keys.shape[1]
+    group = heads // kv_heads
+    grouped = queries.view(length, kv_heads, group, head_dim).permute(1, 2, 0, 3)  # (kv_heads, group, length, head_dim)
+    shared_keys = keys.transpose(0, 1)[:, None].expand(-1, group, -1, -1)
+    shared_values = values.transpose(0, 1)[:, None].expand(-1, group, -1, -1)
+    mixed = F.scaled_dot_product_attention(grouped, shared_keys, shared_values, attn_mask=mask, is_causal=causal)
+    return mixed.permute(2, 0, 1, 3).reshape(length, heads, head_dim)
