@@ -1,0 +1,78 @@
+"""The command line: `gigarank rank`, `embed`, `models`, `doctor` and `bench`.
+
+Knows the layers below by what they promise. Invariant: torch, transformers, tokenizers and numpy are imported inside
+the commands, so that `gigarank --help` answers at once.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from gigarank import __version__
+from gigarank.cli import failures, models
+from gigarank.cli.command import Debug, as_command
+from gigarank.cli.embed import EmbedOptions, embed
+from gigarank.cli.output import emit
+from gigarank.cli.rank import RankOptions, rank
+
+_EXIT_CODES = (
+    "\n\n[bold]Exit codes[/]\n\n  0  done\n  2  bad usage or bad input\n"
+    "  3  the model is missing, broken or cannot run here\n  4  a full disk or another failure of input or output\n"
+    "  130  Ctrl-C"
+)
+
+
+def _examples(*commands: str) -> str:
+    return "[bold]Examples[/]\n\n" + "\n".join(f"  gigarank {command}" for command in commands) + _EXIT_CODES
+
+
+app = typer.Typer(
+    cls=failures.Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples('rank "how do plants make food" notes.txt more.jsonl', "models", "doctor"),
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        emit(f"gigarank {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Rank documents against a query with the Qwen3-Reranker models."""
+
+
+app.command(
+    epilog=_examples(
+        'rank "how do plants make food" leaves.txt roots.txt',
+        'rank "refund policy" tickets.jsonl --field body --top-n 5',
+        'grep -rh "timeout" logs | gigarank rank "why did the upload fail" --json',
+        'rank "notice period" contract.txt --windows --model 0.6b',
+    ).replace("gigarank grep", "grep")
+)(as_command(RankOptions, rank))
+app.command(epilog=_examples("embed notes.jsonl --output notes.npy", "embed questions.txt --format lines --query"))(
+    as_command(EmbedOptions, embed)
+)
+app.add_typer(models.app, name="models")
+if find_spec("gigarank.cli.doctor"):
+    app.command("doctor")(import_module("gigarank.cli.doctor").doctor)
+if find_spec("gigarank.cli.bench"):
+    app.add_typer(import_module("gigarank.cli.bench").app, name="bench")
+
+
+def main() -> int:
+    """The console script: run the command line, return its exit code."""
+    return failures.run(app)

@@ -1,0 +1,88 @@
+"""The options that choose and load a model, the same for every command that runs one, and the loading itself.
+
+Knows no command. Invariant: torch is imported here, inside a function, once a command has found its input sound.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gigarank.catalogue import find
+from gigarank.cli.progress import DownloadBar, waiting
+from gigarank.errors import InvalidInput
+from gigarank.types import EngineOptions
+
+if TYPE_CHECKING:
+    from gigarank.engine.embedder import Embedder
+    from gigarank.engine.reranker import Reranker
+
+_PANEL = "Model"
+_COMMANDS = {"reranker": "rank", "embedder": "embed"}
+_DEFAULT_PAIR_TOKENS = EngineOptions().max_pair_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """The model, its numerics and the longest text."""
+
+    model: Annotated[str, typer.Option(help="A name of `gigarank models`, a hub id or a folder.", rich_help_panel=_PANEL)] = (
+        "nano"
+    )
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the hub.", rich_help_panel=_PANEL)] = None
+    dtype: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16", "fp64"], typer.Option(help="Precision.", rich_help_panel=_PANEL)
+    ] = "auto"
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_PANEL)] = "auto"
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one prompt, template included.", rich_help_panel=_PANEL)] = (
+        _DEFAULT_PAIR_TOKENS
+    )
+
+
+def check_kind(name: str, kind: Literal["reranker", "embedder"]) -> None:
+    """Refuse a known model of the other kind before anything is read or loaded."""
+    model = find(name)
+    if model is not None and model.kind != kind:
+        raise InvalidInput(
+            f"model: {model.name} is no {kind}; it runs with `gigarank {_COMMANDS[model.kind]}`",
+            param="model",
+            limit=kind,
+            received=name,
+        )
+
+
+def load_reranker(options: LoadOptions) -> "Reranker":
+    """Fetch the weights if they are missing, and load them."""
+    _fetch(options)
+    with waiting(f"loading {options.model}"):
+        from gigarank.engine.reranker import Reranker
+
+        return Reranker.load(
+            options.model,
+            device=options.device,
+            dtype=options.dtype,
+            revision=options.revision,
+            options=EngineOptions(max_pair_tokens=options.max_tokens),
+        )
+
+
+def load_embedder(options: LoadOptions) -> "Embedder":
+    """The same for a model that makes vectors."""
+    _fetch(options)
+    with waiting(f"loading {options.model}"):
+        from gigarank.engine.embedder import Embedder
+
+        return Embedder.load(
+            options.model,
+            device=options.device,
+            dtype=options.dtype,
+            revision=options.revision,
+            options=EngineOptions(max_pair_tokens=options.max_tokens),
+        )
+
+
+def _fetch(options: LoadOptions) -> None:
+    from gigarank.engine.store import locate
+
+    with DownloadBar() as bar:
+        locate(options.model, revision=options.revision, progress=bar)

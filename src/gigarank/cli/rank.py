@@ -1,0 +1,141 @@
+"""`gigarank rank`: read documents, score them against a query, show them best first.
+
+Knows a model only as something that ranks. Invariant: everything the user could correct is refused before a model
+is loaded.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import typer
+
+from gigarank.cli import render
+from gigarank.cli.command import Debug, Json
+from gigarank.cli.documents import Document
+from gigarank.cli.loading import LoadOptions, check_kind, load_reranker
+from gigarank.cli.output import emit, is_terminal, note
+from gigarank.cli.progress import CountBar
+from gigarank.cli.reading import Files, ReadOptions, check_text, read_texts
+from gigarank.errors import InvalidInput
+from gigarank.prompt import PromptFormat
+from gigarank.types import Numerics, Progress, Ranking, Windows
+
+_LONG = "Long documents"
+_WINDOWS = Windows()
+
+
+class Ranks(Protocol):
+    """What ranks: gigarank.Reranker, or anything that answers as it does."""
+
+    @property
+    def prompt(self) -> PromptFormat: ...
+    @property
+    def numerics(self) -> Numerics: ...
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_n: int | None = None,
+        windows: Windows | None = None,
+        progress: Progress | None = None,
+    ) -> Ranking: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankOptions(LoadOptions, ReadOptions):
+    """The command line of `gigarank rank`."""
+
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What is looked for.", show_default=False)]
+    files: Files = None
+    instruction: Annotated[
+        str | None, typer.Option(help="The task, in a sentence; the prompt's own if not given.", show_default=False)
+    ] = None
+    top_n: Annotated[int | None, typer.Option(min=1, help="Show only the best N.", show_default=False)] = None
+    json: Json = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No footer on standard error.")] = False
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Score the best window instead of the beginning.", rich_help_panel=_LONG)
+    ] = False
+    overlap_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Tokens that neighbouring windows share ({_WINDOWS.overlap_tokens}).",
+            rich_help_panel=_LONG,
+            show_default=False,
+        ),
+    ] = None
+    max_windows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Windows a document; all if not given.", rich_help_panel=_LONG, show_default=False),
+    ] = None
+    debug: Debug = False
+
+
+def rank(options: RankOptions, load: Callable[[LoadOptions], Ranks] = load_reranker) -> None:
+    """Score documents against QUERY and show them, best first.
+
+    A table in a terminal; in a pipe a line a document: rank, probability, logit, how much was read, source, text.
+    """
+    check_text("query", options.query)
+    check_text("instruction", options.instruction)
+    check_kind(options.model, "reranker")
+    windows = chosen_windows(options)
+    documents = read_texts(options.files, options)
+    began = time.monotonic()
+    model = load(options)
+    rank_documents(model, documents, options, windows=windows, loading_seconds=time.monotonic() - began)
+
+
+def chosen_windows(options: RankOptions) -> Windows | None:
+    """The windows that the options ask for; raises InvalidInput for a detail of windows that were not asked for."""
+    details = {"--overlap-tokens": options.overlap_tokens, "--max-windows": options.max_windows}
+    given = [name for name, value in details.items() if value is not None]
+    if given and not options.windows:
+        raise InvalidInput(f"{given[0]} needs --windows", param=given[0], received=details[given[0]])
+    if not options.windows:
+        return None
+    overlap = _WINDOWS.overlap_tokens if options.overlap_tokens is None else options.overlap_tokens
+    return Windows(overlap_tokens=overlap, max_windows=options.max_windows)
+
+
+def rank_documents(
+    model: Ranks,
+    documents: Sequence[Document],
+    options: RankOptions,
+    *,
+    windows: Windows | None = None,
+    loading_seconds: float = 0.0,
+) -> None:
+    """Rank and write: the answer to standard output, the footer to standard error."""
+    began = time.monotonic()
+    with CountBar("ranking") as bar:
+        ranking = model.rank(
+            options.query,
+            [document.text for document in documents],
+            instruction=options.instruction,
+            top_n=options.top_n,
+            windows=windows,
+            progress=bar,
+        )
+    answer = render.Answer(
+        ranking=ranking,
+        documents=documents,
+        instruction=model.prompt.default_instruction if options.instruction is None else options.instruction,
+        numerics=model.numerics,
+        seconds=(loading_seconds, time.monotonic() - began),
+    )
+    emit(_shown(answer, options.json))
+    if not options.quiet:
+        note(render.footer(answer))
+
+
+def _shown(answer: render.Answer, as_json: bool) -> str:
+    if as_json:
+        return render.to_json(answer)
+    return render.to_table(answer) if is_terminal(sys.stdout) else render.to_lines(answer)

@@ -1,0 +1,44 @@
+"""End to end: the program itself in its own process, as a shell starts it, with real pipes, signals and terminals.
+
+`gigarank` is the installed console script; `overlap` is the same program with a stand-in for the model (overlap.py).
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from os import environ
+from pathlib import Path
+
+import pytest
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+OVERLAP = [sys.executable, str(Path(__file__).with_name("overlap.py"))]
+GIGARANK = [sys.executable, "-c", "import sys; from gigarank.cli import main; sys.exit(main())"]
+
+
+def _program(command: list[str]) -> Program:
+    def run(*arguments: str, stdin: str | bytes = "", env: Mapping[str, str] | None = None) -> object:
+        raw = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [*command, *arguments], input=raw, capture_output=True, timeout=120, env={**environ, **(env or {})}, check=False
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def overlap() -> Program:
+    return _program(OVERLAP)
+
+
+@pytest.fixture(scope="session")
+def gigarank() -> Program:
+    return _program(GIGARANK)
+
+
+@pytest.fixture(scope="session")
+def overlap_command() -> list[str]:
+    """For tests that need the process itself: its signals, its terminal, its closed pipes."""
+    return OVERLAP
