@@ -117,16 +117,21 @@ class Numerics:
     reasons: tuple[str, ...]
 
 
+DEFAULT_PAIR_TOKENS = 32_768
+"""The longest prompt by default: what the makers of Qwen3-Reranker advertise."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How an engine runs. Token counts; `prompt` None takes the checkpoint's own format.
 
-    `max_pair_tokens` bounds one prompt, template included. `max_batch_tokens` bounds the tokens computed together, and with
+    `max_pair_tokens` bounds one prompt, template included; None is DEFAULT_PAIR_TOKENS, or the model's own limit where that
+    is smaller. `max_batch_tokens` bounds the tokens computed together, and with
     them the memory; a single longer pair still runs, alone. `max_kept_tokens` bounds the shared prefixes kept from one batch
     to the next; a longer prefix is computed again with every batch.
     """
 
-    max_pair_tokens: int = 32_768
+    max_pair_tokens: int | None = None
     max_batch_tokens: int = 4_096
     max_kept_tokens: int = 2_048
     prompt: str | None = None

@@ -1,0 +1,132 @@
+"""The embedder: the first stage of the published protocol, on the reranker's engine.
+
+Qwen3-Embedding: the vector is the last token's final hidden state, cut to the first `dimensions` (its training makes
+prefixes of the vector usable), then normalised to length 1. Knows its query template; no files, no HTTP. Invariant: every
+text gets one vector, in the order given.
+"""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gigarank.engine.loading import Loaded, load_checkpoint
+from gigarank.engine.plan import Piece
+from gigarank.engine.store import Checkpoint, locate
+from gigarank.engine.tokenizer import TextTokenizer, require_list, require_text
+from gigarank.errors import InvalidInput, NonFiniteScore
+from gigarank.model.config import ModelConfig
+from gigarank.prompt import QWEN3_EMBEDDING_V1, EmbeddingFormat
+from gigarank.types import EngineOptions, Numerics, Progress
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Embedder:
+    """A loaded embedding model. Thread-safe: batches of all threads run one after the other."""
+
+    def __init__(self, loaded: Loaded, text: TextTokenizer) -> None:
+        self._runner = loaded.runner
+        self._text = text
+        self._end_ids = [text.single(QWEN3_EMBEDDING_V1.end)]
+        self.name: str = loaded.name
+        self.prompt: EmbeddingFormat = QWEN3_EMBEDDING_V1
+        self.numerics: Numerics = loaded.numerics
+        self.config: ModelConfig = loaded.config
+        self.max_tokens: int = loaded.max_pair_tokens
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        options: EngineOptions | None = None,
+    ) -> "Embedder":
+        """Loads a hub id or a checkpoint folder; arguments and errors as `Reranker.load`."""
+        checkpoint = locate(model, revision=revision)
+        _refuse_reranker(checkpoint)
+        chosen = options or EngineOptions()
+        text = TextTokenizer.from_folder(checkpoint.folder)
+        loaded = load_checkpoint(checkpoint, chosen, device, dtype)
+        return cls(loaded, text)
+
+    def embed(
+        self,
+        queries: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        *,
+        task: str | None = None,
+        dimensions: int | None = None,
+        progress: Progress | None = None,
+    ) -> Vectors:
+        """Vectors (n, dimensions) of either queries or documents, each of length 1.
+
+        Queries are read behind their `task` (None: web search), documents as they are; a text that is too long is cut at
+        its end. `dimensions` None is the model's own. Raises InvalidInput, NonFiniteScore.
+        """
+        if (queries is None) == (documents is None):
+            raise InvalidInput("queries, documents: exactly one of the two must be given", param="queries")
+        size = self._check_dimensions(dimensions)
+        if queries is not None:
+            ids = self._encode([self.prompt.query(task, query) for query in _strings(queries, "queries")], "queries")
+        else:
+            ids = self._encode(_strings(documents or (), "documents"), "documents")
+        vectors = np.empty((len(ids), size), dtype=np.float32)
+        done = 0
+        for pieces, hidden in self._runner.run([Piece(len(piece)) for piece in ids], ids):
+            vectors[pieces] = _normalised(hidden[:, :size].float().cpu().numpy())
+            done += len(pieces)
+            if progress is not None:
+                progress(done, len(ids))
+        _check_finite(vectors)
+        return vectors
+
+    def _check_dimensions(self, dimensions: int | None) -> int:
+        size = self.config.hidden_size if dimensions is None else dimensions
+        if not 1 <= size <= self.config.hidden_size:
+            raise InvalidInput(
+                f"dimensions: must be from 1 to {self.config.hidden_size}, not {size}",
+                param="dimensions",
+                limit=self.config.hidden_size,
+                received=size,
+            )
+        return size
+
+    def _encode(self, texts: Sequence[str], param: str) -> list[list[int]]:
+        room = self.max_tokens - len(self._end_ids)
+        return [ids[:room] + self._end_ids for ids in self._text.plain(texts, param)]
+
+
+def _refuse_reranker(checkpoint: Checkpoint) -> None:
+    if checkpoint.model is not None and checkpoint.model.kind != "embedder":
+        raise InvalidInput(
+            f"model: {checkpoint.name} is a {checkpoint.model.kind}, not an embedder; load it with Reranker.load",
+            param="model",
+            received=checkpoint.name,
+        )
+
+
+def _strings(texts: Sequence[str], param: str) -> Sequence[str]:
+    require_list(texts, param)
+    for index, text in enumerate(texts):
+        require_text(text, f"{param}[{index}]")
+    return texts
+
+
+def _normalised(rows: Vectors) -> Vectors:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    normalised: Vectors = (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return normalised
+
+
+def _check_finite(vectors: Vectors) -> None:
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if broken.size:
+        raise NonFiniteScore(
+            f"text {broken[0]}: the model's vector is not finite; its weights or this precision are broken",
+            param=f"[{broken[0]}]",
+        )

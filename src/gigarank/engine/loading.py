@@ -1,0 +1,83 @@
+"""From a model's name to a decoder on its device: locate, read the config, choose the numerics, load strictly.
+
+Shared by the reranker and the embedder. Knows files; runs nothing. Invariant: what it returns has passed every check of the
+model layer.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gigarank.engine.numerics import choose_numerics, placement
+from gigarank.engine.plan import Limits
+from gigarank.engine.runner import Runner
+from gigarank.engine.store import Checkpoint
+from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.model.config import ModelConfig, parse_config
+from gigarank.model.decoder import Decoder
+from gigarank.model.weights import TensorFiles, TensorSource, load_weights
+from gigarank.types import DEFAULT_PAIR_TOKENS, EngineOptions, Numerics
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to run."""
+
+    name: str
+    config: ModelConfig
+    numerics: Numerics
+    runner: Runner
+    max_pair_tokens: int
+
+
+def load_checkpoint(checkpoint: Checkpoint, options: EngineOptions, device: str, dtype: str) -> Loaded:
+    """Loads a checkpoint folder. Raises CheckpointError, UnsupportedArchitecture, InvalidInput, DeviceUnavailable."""
+    config = read_config(checkpoint.folder)
+    return assemble(checkpoint.name, config, TensorFiles(checkpoint.folder), options, choose_numerics(device, dtype))
+
+
+def assemble(name: str, config: ModelConfig, source: TensorSource, options: EngineOptions, numerics: Numerics) -> Loaded:
+    """A model from tensors wherever they come from: files, or random weights in tests and benchmarks."""
+    limits, longest = _limits(options), pair_limit(options, config)
+    decoder = Decoder(config, load_weights(source, config, placement(numerics)), longest)
+    return Loaded(name, config, numerics, Runner(decoder, limits), longest)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    return parse_config(read_json(folder / "config.json"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object in a file. Raises CheckpointError that names the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON: {error}", param="model") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: must hold an object, not a {type(value).__name__}", param="model")
+    return value
+
+
+def pair_limit(options: EngineOptions, config: ModelConfig) -> int:
+    """The longest prompt in tokens. Raises InvalidInput for a limit that the model does not reach."""
+    longest = config.max_position_embeddings
+    if options.max_pair_tokens is None:
+        return min(DEFAULT_PAIR_TOKENS, longest)
+    if options.max_pair_tokens > longest:
+        raise _out_of_range("max_pair_tokens", longest, options.max_pair_tokens, "at most")
+    if options.max_pair_tokens < 1:
+        raise _out_of_range("max_pair_tokens", 1, options.max_pair_tokens, "at least")
+    return options.max_pair_tokens
+
+
+def _limits(options: EngineOptions) -> Limits:
+    if options.max_batch_tokens < 1:
+        raise _out_of_range("max_batch_tokens", 1, options.max_batch_tokens, "at least")
+    if options.max_kept_tokens < 0:
+        raise _out_of_range("max_kept_tokens", 0, options.max_kept_tokens, "at least")
+    return Limits(options.max_batch_tokens, options.max_kept_tokens)
+
+
+def _out_of_range(name: str, limit: int, received: int, word: str) -> InvalidInput:
+    return InvalidInput(f"{name}: must be {word} {limit}, not {received}", param=name, limit=limit, received=received)

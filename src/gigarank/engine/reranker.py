@@ -1,0 +1,183 @@
+"""The reranker: texts in, typed scores out, best first.
+
+The top of the engine: tokenize, plan, run, score. Knows prompts and scores; no files, no HTTP. Invariant: every document of
+a request gets a score, and a pair's score does not depend on the others'.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+
+from gigarank import catalogue
+from gigarank.engine.loading import Loaded, load_checkpoint, read_json
+from gigarank.engine.request import Reading, check_windows, encode
+from gigarank.engine.runner import answer_logits
+from gigarank.engine.store import Checkpoint, locate
+from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer, require_list, require_text
+from gigarank.errors import InvalidInput, NonFiniteScore
+from gigarank.model.config import ModelConfig
+from gigarank.prompt import QWEN3_V1, PromptFormat, prompt_format
+from gigarank.types import EngineOptions, Numerics, Pair, Progress, Ranking, Score, Usage, Windows
+
+Pairs = Sequence[Pair | tuple[str, str]]
+
+
+class Reranker:
+    """A loaded reranker. Thread-safe: batches of all threads run one after the other."""
+
+    def __init__(self, loaded: Loaded, tokenizer: PromptTokenizer) -> None:
+        self._runner = loaded.runner
+        self._tokenizer = tokenizer
+        self._answer = loaded.runner.decoder.weights.answer_vector(tokenizer.yes_id, tokenizer.no_id)
+        self.name: str = loaded.name
+        self.prompt: PromptFormat = tokenizer.prompt
+        self.numerics: Numerics = loaded.numerics
+        self.config: ModelConfig = loaded.config
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] = "nano",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        options: EngineOptions | None = None,
+    ) -> "Reranker":
+        """Loads 'nano', a hub id such as 'Qwen/Qwen3-Reranker-0.6B', or a checkpoint folder.
+
+        `device`: auto, cpu, cuda. `dtype`: auto, fp32, bf16, fp16, fp64. Raises UnknownModel, ModelUnavailable,
+        CheckpointError, InvalidInput, DeviceUnavailable.
+        """
+        checkpoint = locate(model, revision=revision)
+        chosen = options or EngineOptions()
+        _refuse_embedder(checkpoint)
+        prompt = _choose_prompt(checkpoint, chosen)
+        text = TextTokenizer.from_folder(checkpoint.folder)
+        loaded = load_checkpoint(checkpoint, chosen, device, dtype)
+        return cls(loaded, PromptTokenizer(text, prompt, loaded.max_pair_tokens))
+
+    @property
+    def max_pair_tokens(self) -> int:
+        """The longest prompt, template included, in tokens; a longer document is cut at its end, or read in windows."""
+        return self._tokenizer.max_pair_tokens
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_n: int | None = None,
+        windows: Windows | None = None,
+        progress: Progress | None = None,
+    ) -> Ranking:
+        """The documents of one query, best first; equal logits keep the order of the request.
+
+        `instruction` None is the prompt's default. `top_n` cuts the result, not the work. Raises InvalidInput, QueryTooLong,
+        NonFiniteScore.
+        """
+        if top_n is not None and top_n < 1:
+            raise InvalidInput(f"top_n: must be at least 1, not {top_n}", param="top_n", limit=1, received=top_n)
+        require_list(documents, "documents")
+        scores, usage = self._score([Pair(query, document, instruction) for document in documents], windows, progress)
+        best = sorted(scores, key=lambda score: -score.logit)
+        return Ranking(self.name, query, tuple(best[:top_n]), usage)
+
+    def score(
+        self,
+        pairs: Pairs,
+        *,
+        instruction: str | None = None,
+        windows: Windows | None = None,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """The score of each pair, in the order given. A pair is (query, document) or a Pair with its own instruction;
+        `instruction` holds for the pairs that have none. Raises as `rank`."""
+        return self._score([_as_pair(pair, index, instruction) for index, pair in enumerate(pairs)], windows, progress)[0]
+
+    def _score(self, pairs: Sequence[Pair], windows: Windows | None, progress: Progress | None) -> tuple[list[Score], Usage]:
+        check_windows(windows)
+        _check_texts(pairs)
+        encoded = encode(pairs, self._tokenizer, windows)
+        best: dict[int, Score] = {}
+        done = 0
+        for pieces, hidden in self._runner.run(encoded.pieces, encoded.ids):
+            for piece, logit in zip(pieces, answer_logits(hidden, self._answer), strict=True):
+                _keep_best(best, _as_score(encoded.readings[piece], logit))
+            done += len(pieces)
+            if progress is not None:
+                progress(done * len(pairs) // len(encoded.readings), len(pairs))
+        usage = encoded.usage(len(pairs), len(self._tokenizer.suffix_ids))
+        return [best[index] for index in range(len(pairs))], usage
+
+
+def _refuse_embedder(checkpoint: Checkpoint) -> None:
+    if checkpoint.model is not None and checkpoint.model.kind != "reranker":
+        raise InvalidInput(
+            f"model: {checkpoint.name} is an {checkpoint.model.kind}, not a reranker; load it with Embedder.load",
+            param="model",
+            received=checkpoint.name,
+        )
+
+
+def _choose_prompt(checkpoint: Checkpoint, options: EngineOptions) -> PromptFormat:
+    """The asked format, else the one the checkpoint's gigarank.json names, else the catalogue's, else the canonical one."""
+    if options.prompt is not None:
+        return prompt_format(options.prompt)
+    note = checkpoint.folder / "gigarank.json"
+    if note.exists() and "prompt" in (noted := read_json(note)):
+        return prompt_format(str(noted["prompt"]))
+    known: catalogue.Model | None = checkpoint.model
+    return prompt_format(known.prompt) if known is not None else QWEN3_V1
+
+
+def _as_pair(pair: Pair | tuple[str, str], index: int, instruction: str | None) -> Pair:
+    if isinstance(pair, Pair):
+        return Pair(pair.query, pair.document, instruction if pair.instruction is None else pair.instruction)
+    require_list(pair, f"pairs[{index}]")
+    if len(pair) != 2:
+        raise InvalidInput(
+            f"pairs[{index}]: must be (query, document), not {len(pair)} values",
+            param=f"pairs[{index}]",
+            limit=2,
+            received=len(pair),
+        )
+    return Pair(pair[0], pair[1], instruction)
+
+
+def _check_texts(pairs: Sequence[Pair]) -> None:
+    for index, pair in enumerate(pairs):
+        require_text(pair.query, "query")
+        require_text(pair.document, f"documents[{index}]")
+        if not pair.query.strip():
+            raise InvalidInput("query: must not be empty", param="query", limit=1, received=0)
+
+
+def _as_score(reading: Reading, logit: float) -> Score:
+    if not math.isfinite(logit):
+        raise NonFiniteScore(
+            f"documents[{reading.pair}]: the model's score is {logit}; its weights or this precision are broken",
+            param=f"documents[{reading.pair}]",
+            received=str(logit),
+        )
+    tokens = reading.part.stop - reading.part.start
+    return Score(reading.pair, _sigmoid(logit), logit, tokens, reading.truncated, reading.window)
+
+
+def _keep_best(best: dict[int, Score], score: Score) -> None:
+    """Of a document's windows the best counts; of equal ones the first."""
+    held = best.get(score.index)
+    if held is None or (score.logit, -_place(score)) > (held.logit, -_place(held)):
+        best[score.index] = score
+
+
+def _place(score: Score) -> int:
+    return 0 if score.window is None else score.window.index
+
+
+def _sigmoid(logit: float) -> float:
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    small = math.exp(logit)
+    return small / (1.0 + small)
