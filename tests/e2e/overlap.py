@@ -32,7 +32,7 @@ class Overlap:
 
     def __init__(self, options: LoadOptions) -> None:
         self._name = options.model
-        self._limit = options.max_tokens
+        self._limit = options.max_tokens or 1_000
 
     def rank(
         self,
@@ -76,13 +76,17 @@ class Overlap:
 class Lengths:
     """[characters, words, 1 for a query], cut to `dimensions`."""
 
+    name = "lengths"
+    numerics = Overlap.numerics
+
     def embed(
         self,
-        *,
         queries: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
+        *,
         task: str | None = None,
         dimensions: int | None = None,
+        progress: Progress | None = None,
     ) -> NDArray[np.float32]:
         texts = documents if queries is None else queries
         assert texts is not None

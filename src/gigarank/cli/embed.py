@@ -21,25 +21,29 @@ from gigarank.cli.output import emit, note, write_file
 from gigarank.cli.progress import CountBar
 from gigarank.cli.reading import Files, ReadOptions, check_text, read_texts
 from gigarank.errors import InvalidInput
+from gigarank.types import Numerics, Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _SUFFIXES = (".npy", ".jsonl")
-_BATCH = 256  # texts between two steps of the bar
 
 
 class Embeds(Protocol):
     """What embeds: gigarank.Embedder, or anything that answers as it does."""
 
+    name: str
+    numerics: Numerics
+
     def embed(
         self,
-        *,
         queries: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
+        *,
         task: str | None = None,
         dimensions: int | None = None,
+        progress: Progress | None = None,
     ) -> "NDArray[np.float32]": ...
 
 
@@ -91,35 +95,31 @@ def check_output(path: Path | None) -> None:
 def embed_texts(model: Embeds, texts: Sequence[Document], options: EmbedOptions) -> None:
     """Embed and write: the vectors to standard output or the file, the footer to standard error."""
     began = time.monotonic()
-    vectors = _vectors(model, texts, options)
+    strings = [text.text for text in texts]
+    with CountBar("embedding") as bar:
+        vectors = model.embed(
+            queries=strings if options.query else None,
+            documents=None if options.query else strings,
+            task=options.task,
+            dimensions=options.dimensions,
+            progress=bar,
+        )
     seconds = time.monotonic() - began
     if options.output is None:
         emit(_lines(vectors, texts))
-    elif options.output.suffix.lower() == ".npy":
-        write_file(options.output, _npy(vectors))
     else:
-        write_file(options.output, _lines(vectors, texts).encode())
+        as_array = options.output.suffix.lower() == ".npy"
+        write_file(options.output, _npy(vectors) if as_array else _lines(vectors, texts).encode())
     if not options.quiet:
-        count, dimensions = vectors.shape
-        note(f"{options.model}: {count:,} vectors of {dimensions:,} dimensions in {seconds:.1f} s")
+        note(_footer(model, vectors.shape, seconds))
 
 
-def _vectors(model: Embeds, texts: Sequence[Document], options: EmbedOptions) -> "NDArray[np.float32]":
-    import numpy as np
-
-    parts = []
-    with CountBar("embedding") as bar:
-        for start in range(0, len(texts), _BATCH):
-            batch = [text.text for text in texts[start : start + _BATCH]]
-            parts.append(_embed_batch(model, batch, options))
-            bar(start + len(batch), len(texts))
-    return np.concatenate(parts)
-
-
-def _embed_batch(model: Embeds, batch: list[str], options: EmbedOptions) -> "NDArray[np.float32]":
-    if options.query:
-        return model.embed(queries=batch, task=options.task, dimensions=options.dimensions)
-    return model.embed(documents=batch, dimensions=options.dimensions)
+def _footer(model: Embeds, shape: tuple[int, ...], seconds: float) -> str:
+    count, dimensions = shape
+    return (
+        f"{model.name}: {count:,} vectors of {dimensions:,} dimensions in {seconds:.1f} s\n"
+        f"{model.numerics.dtype} on {model.numerics.device}: {'; '.join(model.numerics.reasons)}"
+    )
 
 
 def _lines(vectors: "NDArray[np.float32]", texts: Sequence[Document]) -> str:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _PANEL = "Model"
 _COMMANDS = {"reranker": "rank", "embedder": "embed"}
-_DEFAULT_PAIR_TOKENS = EngineOptions().max_pair_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +33,15 @@ class LoadOptions:
         Literal["auto", "fp32", "bf16", "fp16", "fp64"], typer.Option(help="Precision.", rich_help_panel=_PANEL)
     ] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_PANEL)] = "auto"
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one prompt, template included.", rich_help_panel=_PANEL)] = (
-        _DEFAULT_PAIR_TOKENS
-    )
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Longest prompt in tokens, template included; the model's own limit if not given.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
 
 
 def check_kind(name: str, kind: Literal["reranker", "embedder"]) -> None:

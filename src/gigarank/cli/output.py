@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -70,7 +71,8 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def printable(text: str) -> str:

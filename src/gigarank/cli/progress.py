@@ -52,8 +52,9 @@ class Bar:
             return
         progress = self._started()
         if what not in self._tasks:
-            self._tasks[what] = progress.add_task(what, total=total)
-        progress.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = progress.add_task(what, total=total, completed=done)
+        else:
+            progress.update(self._tasks[what], completed=done, total=total)
 
     def _is_early(self, done: int, total: int) -> bool:
         return done >= total or self._clock() < self._shows_from

@@ -30,10 +30,9 @@ _WINDOWS = Windows()
 class Ranks(Protocol):
     """What ranks: gigarank.Reranker, or anything that answers as it does."""
 
-    @property
-    def prompt(self) -> PromptFormat: ...
-    @property
-    def numerics(self) -> Numerics: ...
+    prompt: PromptFormat
+    numerics: Numerics
+
     def rank(
         self,
         query: str,

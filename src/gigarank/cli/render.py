@@ -73,11 +73,11 @@ def how_much(score: Score) -> str:
 
 def to_table(answer: Answer, width: int | None = None) -> str:
     """For eyes: best first, a bar as long as the probability, and the first words."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("#", justify="right")
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    table.add_column("#", justify="right", no_wrap=True)
     table.add_column("score", width=_BAR_CELLS)
-    table.add_column("prob.", justify="right")
-    table.add_column("logit", justify="right")
+    table.add_column("prob.", justify="right", no_wrap=True)
+    table.add_column("logit", justify="right", no_wrap=True)
     table.add_column("source", no_wrap=True)
     table.add_column("document", no_wrap=True, overflow="ellipsis", ratio=1)
     for rank, score in enumerate(answer.ranking, start=1):
