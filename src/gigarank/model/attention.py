@@ -8,12 +8,14 @@ Shapes: queries (length, heads, head_dim); keys and values (context + length, kv
 head h reads key head h // (heads // kv_heads).
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 _MASK_ELEMENTS = 4_000_000  # bounds the explicit mask of a long segment behind a long context: 16 MB in fp32
-_CAUSAL_FROM_KEYS = 640  # from here on, skipping the upper triangle saves more than computing the context's rows costs
+_TABLE_KEYS = 640  # beyond, skipping the upper triangle saves more than computing the context's rows costs
 
 
 def naive_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -32,20 +34,30 @@ def naive_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def segment_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """As `naive_attention`, by torch's fused kernel, in bounded memory. Returns (length, heads, head_dim)."""
-    length = queries.shape[0]
-    context = keys.shape[0] - length
+    length, seen = queries.shape[0], keys.shape[0]
+    context = seen - length
     if length == 1:
         return _fused(queries, keys, values, mask=None, causal=False)
     if context == 0:
         return _fused(queries, keys, values, mask=None, causal=True)
-    if keys.shape[0] >= _CAUSAL_FROM_KEYS and context <= length:
+    if seen <= _TABLE_KEYS:
+        mask = _causal_table(queries.dtype, queries.device)[context:seen, :seen]
+        return _fused(queries, keys, values, mask=mask, causal=False)
+    if context <= length:
         # The fused kernel's causal mask starts at the first key: give it a row for every key, and drop the context's.
         padded = torch.cat((queries.new_zeros(context, *queries.shape[1:]), queries))
         return _fused(padded, keys, values, mask=None, causal=True)[context:]
-    return _masked(queries, keys, values, context)
+    return _long_context(queries, keys, values, context)
 
 
-def _masked(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
+@lru_cache(maxsize=8)
+def _causal_table(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What is added to the scores of every query (row) over every key up to its own: 0, and minus infinity beyond."""
+    return torch.full((_TABLE_KEYS, _TABLE_KEYS), float("-inf"), dtype=dtype, device=device).triu_(1)
+
+
+def _long_context(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
+    """A short segment behind a long context: a mask of its own, some queries at a time."""
     step = max(16, _MASK_ELEMENTS // keys.shape[0])
     outputs = []
     for start in range(0, queries.shape[0], step):
@@ -53,7 +65,7 @@ def _masked(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tens
         seen = context + start + part.shape[0]
         mask = torch.ones(part.shape[0], seen, dtype=torch.bool, device=queries.device).tril(context + start)
         outputs.append(_fused(part, keys[:seen], values[:seen], mask=mask, causal=False))
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return torch.cat(outputs)
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool) -> Tensor:

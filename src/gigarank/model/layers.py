@@ -17,6 +17,10 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return normalised.mul_(weight)
 
 
+RotaryRows = tuple[Tensor, Tensor]
+"""Cosines and sines of some rows, (rows, 1, head_dim / 2) each."""
+
+
 class Rotary:
     """The table of cosines and sines of rotary positions, computed once in fp32 as transformers does.
 
@@ -30,16 +34,14 @@ class Rotary:
         self.cos = angles.cos().to(device, dtype)
         self.sin = angles.sin().to(device, dtype)
 
-    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, positions: Tensor) -> RotaryRows:
         """Cosines and sines (rows, 1, head_dim / 2) for positions (rows,)."""
         return self.cos[positions][:, None], self.sin[positions][:, None]
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (rows, heads, head_dim) turned by its position: the halves of a head are the two coordinates."""
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+    """Writes x (rows, heads, head_dim) turned by its position to `out`: the halves of a head are the two coordinates."""
     left, right = x.chunk(2, dim=-1)
-    turned = torch.empty_like(x)
-    turned_left, turned_right = turned.chunk(2, dim=-1)
-    torch.mul(left, cos, out=turned_left).sub_(right * sin)
-    torch.mul(right, cos, out=turned_right).add_(left * sin)
-    return turned
+    out_left, out_right = out.chunk(2, dim=-1)
+    torch.mul(left, cos, out=out_left).sub_(right * sin)
+    torch.mul(right, cos, out=out_right).add_(left * sin)
