@@ -33,7 +33,8 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One source file. `lines` counts all lines, `code_lines` those that are not blank; `imports` are dotted names."""
+    """One source file. `lines` counts all lines, `code_lines` those that are not blank; `imports` are dotted names of
+    modules or of what a module holds."""
 
     name: str
     path: str
@@ -89,13 +90,13 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, path: str) -> Functi
 
 
 def _imported(node: ast.AST, package: list[str]) -> list[str]:
-    """Dotted names an import statement may mean: `from a import b` is a, and a.b where that is a module."""
+    """The dotted names that an import statement asks for: `from a import b` is a.b, whether that is a module or not."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         above = package[: len(package) + 1 - node.level] if node.level else []
         base = ".".join([*above, *([node.module] if node.module else [])])
-        return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        return [f"{base}.{alias.name}" for alias in node.names]
     return []
 
 
@@ -107,12 +108,21 @@ def read_modules(root: Path, folders: tuple[str, ...]) -> list[Module]:
     return [read_module(path, root) for folder in folders for path in sorted((root / folder).rglob("*.py"))]
 
 
+def import_graph(modules: list[Module]) -> dict[str, frozenset[str]]:
+    """Which of the modules each one imports: a name that is no module itself stands for the module that holds it."""
+    known = {module.name for module in modules}
+    return {
+        module.name: frozenset(name if name in known else name.rpartition(".")[0] for name in module.imports) & known
+        for module in modules
+    }
+
+
 def find_cycle(imports: Mapping[str, frozenset[str]]) -> list[str]:
     """One cycle of modules that import each other, its first name again at its end; [] where there is none."""
     done: set[str] = set()
 
     def follow(trail: list[str]) -> list[str]:
-        for name in sorted(imports[trail[-1]] & imports.keys()):
+        for name in sorted(imports[trail[-1]]):
             if name in trail:
                 return [*trail[trail.index(name) :], name]
             if name not in done and (cycle := follow([*trail, name])):
@@ -160,7 +170,7 @@ def _whole(modules: list[Module], test_code_lines: int) -> Iterator[str]:
     broad = [place for module in modules for place in module.broad_excepts]
     if len(broad) > MAX_BROAD_EXCEPTS:
         yield f"{len(broad)} broad `except`; at most {MAX_BROAD_EXCEPTS}: {', '.join(broad)}"
-    cycle = find_cycle({module.name: module.imports for module in modules})
+    cycle = find_cycle(import_graph(modules))
     if cycle:
         yield f"imports form a cycle: {' -> '.join(cycle)}"
     source_lines = sum(module.code_lines for module in modules if module.path.startswith("src/"))

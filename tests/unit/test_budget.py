@@ -131,6 +131,23 @@ def test_imports_that_do_not_run_form_no_cycle(tmp_path: Path) -> None:
     assert check(tree(tmp_path, files))[0] == 0
 
 
+def test_a_package_may_import_its_own_modules_and_they_each_other(tmp_path: Path) -> None:
+    files = {
+        "src/pack/__init__.py": "from pack import a, b\n",
+        "src/pack/a.py": "from pack import b\n",
+        "src/pack/b.py": "from . import c\n",
+        "src/pack/c.py": "",
+    }
+    assert check(tree(tmp_path, files))[0] == 0
+
+
+def test_a_module_that_needs_what_its_package_defines_closes_a_cycle(tmp_path: Path) -> None:
+    files = {"src/pack/__init__.py": "from pack import a\nVERSION = 1\n", "src/pack/a.py": "from pack import VERSION\n"}
+    got, out = check(tree(tmp_path, files))
+    assert got == 1
+    assert out[0] == "imports form a cycle: pack -> pack.a -> pack"
+
+
 def test_a_diamond_is_no_cycle(tmp_path: Path) -> None:
     files = {
         "src/pack/a.py": "import pack.b, pack.c\n",
