@@ -5,6 +5,7 @@ checked against ours on the same documents and warmed up; then they take turns. 
 ratios within each round, so that a machine that slows down slows all.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -69,11 +70,11 @@ def run(settings: Settings, workloads: Sequence[Workload], say: Say) -> JsonObje
         peers = tuple(_loaded(name, folder, settings, prompt, say) for name in settings.against)
         stage = Stage(ours, peers, settings, say)
         results = [
-            _measure(stage, workload, asked) | peak for workload, asked, peak in zip(workloads, requests, peaks, strict=True)
+            measure(stage, workload, asked) | peak for workload, asked, peak in zip(workloads, requests, peaks, strict=True)
         ]
     return summary.headline(results[0]) | {
         "bench": "engine",
-        "model": _model(settings, shape),
+        "model": describe_model(settings, shape),
         "repeats": settings.repeats,
         "contestants": {contestant.name: contestant.how for contestant in (ours, *peers)},
         "numerics": asdict(ours.loaded.numerics),
@@ -82,7 +83,7 @@ def run(settings: Settings, workloads: Sequence[Workload], say: Say) -> JsonObje
     }
 
 
-def _model(settings: Settings, shape: Shape) -> JsonObject:
+def describe_model(settings: Settings, shape: Shape) -> JsonObject:
     full = shape_of(settings.shape)[0].num_hidden_layers
     return {
         "shape": settings.shape,
@@ -116,7 +117,7 @@ class Stage:
     say: Say
 
 
-def _measure(stage: Stage, workload: Workload, asked: Request) -> JsonObject:
+def measure(stage: Stage, workload: Workload, asked: Request) -> JsonObject:
     """One workload: the check, which is also the warm-up, the rounds, the summary."""
     checked = head(asked, CHECKED_DOCUMENTS, CHECKED_WORDS)
     reference = stage.ours.scores(checked.query, checked.documents)
@@ -155,4 +156,6 @@ def _round(stage: Stage, workload: Workload, asked: Request, limit: GemmLimit, n
 
 
 def _difference(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    return max(abs(their - our) for their, our in zip(theirs, ours, strict=True))
+    """The largest; infinity where a score is NaN, which no comparison would see."""
+    each = [abs(their - our) for their, our in zip(theirs, ours, strict=True)]
+    return max(each) if all(math.isfinite(one) for one in each) else math.inf
