@@ -42,3 +42,8 @@ def gigarank() -> Program:
 def overlap_command() -> list[str]:
     """For tests that need the process itself: its signals, its terminal, its closed pipes."""
     return OVERLAP
+
+
+@pytest.fixture(scope="session")
+def gigarank_command() -> list[str]:
+    return GIGARANK

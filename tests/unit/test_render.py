@@ -13,7 +13,7 @@ from gigarank.cli.render import Answer, footer, how_much, to_json, to_lines, to_
 from gigarank.cli.terminal import cut_left
 from gigarank.types import Numerics, Ranking, Score, Usage, Window
 
-NUMERICS = Numerics("cpu", "fp32", "packed", "blocked", True, 1e-6, ("no CUDA device", "fp32 is exact on this CPU"))
+NUMERICS = Numerics("cpu", "fp32", "packed", "blocked", True, 1e-6, ("no CUDA device", "fp32 is exact on this CPU", "kernels"))
 USAGE = Usage(documents=3, prefix_tokens=60, document_tokens=1_234, total_tokens=1_321)
 DOCUMENTS = (
     Document("first\ttext\nof\u2028three lines", Source("notes.jsonl", line=4)),

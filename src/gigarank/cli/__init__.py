@@ -4,24 +4,28 @@ Knows the layers below by what they promise. Invariant: torch, transformers, tok
 the commands, so that `gigarank --help` answers at once.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from gigarank import __version__
-from gigarank.cli import failures, models
+from gigarank.cli import bench, failures, models
 from gigarank.cli.command import Debug, as_command
+from gigarank.cli.doctor import doctor
 from gigarank.cli.embed import EmbedOptions, embed
 from gigarank.cli.output import emit
 from gigarank.cli.rank import RankOptions, rank
 
-_EXIT_CODES = (
-    "\n\n[bold]Exit codes[/]\n\n  0  done\n  2  bad usage or bad input\n"
-    "  3  the model is missing, broken or cannot run here\n  4  a full disk or another failure of input or output\n"
-    "  130  Ctrl-C"
-)
+_EXIT_CODES = """
+
+[bold]Exit codes[/]
+
+  0  done
+  1  a check of doctor or bench failed, or gigarank itself
+  2  bad usage or bad input
+  3  the model is missing, broken or cannot run here
+  4  a full disk or another failure of input or output
+  130  Ctrl-C"""
 
 
 def _examples(*commands: str) -> str:
@@ -67,10 +71,8 @@ app.command(epilog=_examples("embed notes.jsonl --output notes.npy", "embed ques
     as_command(EmbedOptions, embed)
 )
 app.add_typer(models.app, name="models")
-if find_spec("gigarank.cli.doctor"):
-    app.command("doctor")(import_module("gigarank.cli.doctor").doctor)
-if find_spec("gigarank.cli.bench"):
-    app.add_typer(import_module("gigarank.cli.bench").app, name="bench")
+app.command(epilog=_examples("doctor", "doctor Qwen/Qwen3-Reranker-0.6B", "doctor ./my-checkpoint --json"))(doctor)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> int:

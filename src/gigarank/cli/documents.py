@@ -91,16 +91,19 @@ def read_file(file: str, form: Format, field: str) -> Iterator[Document]:
 
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
+    with _standard_input() if file == STDIN else _open(file) as stream:
+        yield stream
+
+
+def _open(file: str) -> BinaryIO:
     try:
-        opened = _standard_input() if file == STDIN else Path(file).open("rb")  # noqa: SIM115 - closed by the `with` below
+        return Path(file).open("rb")
     except IsADirectoryError:
         raise _bad(file, "is a folder; name the files in it") from None
     except FileNotFoundError:
         raise _bad(file, "no such file") from None
     except (OSError, ValueError) as error:
         raise _bad(file, getattr(error, "strerror", None) or str(error)) from error
-    with opened as stream:
-        yield stream
 
 
 def _standard_input() -> AbstractContextManager[BinaryIO]:

@@ -20,6 +20,7 @@ from gigarank.cli.loading import LoadOptions, check_kind, load_embedder
 from gigarank.cli.output import emit, note, write_file
 from gigarank.cli.progress import CountBar
 from gigarank.cli.reading import Files, ReadOptions, check_text, read_texts
+from gigarank.cli.render import numerics_line
 from gigarank.errors import InvalidInput
 from gigarank.types import Numerics, Progress
 
@@ -116,10 +117,7 @@ def embed_texts(model: Embeds, texts: Sequence[Document], options: EmbedOptions)
 
 def _footer(model: Embeds, shape: tuple[int, ...], seconds: float) -> str:
     count, dimensions = shape
-    return (
-        f"{model.name}: {count:,} vectors of {dimensions:,} dimensions in {seconds:.1f} s\n"
-        f"{model.numerics.dtype} on {model.numerics.device}: {'; '.join(model.numerics.reasons)}"
-    )
+    return f"{model.name}: {count:,} vectors of {dimensions:,} dimensions in {seconds:.1f} s\n{numerics_line(model.numerics)}"
 
 
 def _lines(vectors: "NDArray[np.float32]", texts: Sequence[Document]) -> str:

@@ -87,7 +87,7 @@ def load_embedder(options: LoadOptions) -> "Embedder":
 
 
 def _fetch(options: LoadOptions) -> None:
-    from gigarank.engine.store import locate
-
+    with waiting(f"looking for {options.model}"):
+        from gigarank.engine.store import locate
     with DownloadBar() as bar:
         locate(options.model, revision=options.revision, progress=bar)

@@ -11,7 +11,7 @@ import sys
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -29,12 +29,19 @@ def emit(text: str) -> None:
     encoding = stream.encoding if is_terminal(stream) else "utf-8"
     try:
         stream.flush()
-        stream.buffer.write(text.encode(encoding, "backslashreplace"))
-        stream.buffer.flush()
+        _write_all(stream.buffer, text.encode(encoding, "backslashreplace"))
     except BrokenPipeError:
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def _write_all(stream: BinaryIO, content: bytes) -> None:
+    """With PYTHONUNBUFFERED the stream is raw: one write may take a part only, and say so by its return value."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest) :]
+    stream.flush()
 
 
 def note(text: str) -> None:
@@ -59,17 +66,22 @@ def silence(stream: TextIO) -> None:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; devices and pipes are written as they are."""
     target = path.resolve()
-    if target.exists() and not target.is_file():
-        target.write_bytes(content)
-        return
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+        else:
+            _replace(target, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(target: Path, content: bytes) -> None:
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         beside.write_bytes(content)
         if target.exists():
             shutil.copymode(target, beside)
         beside.replace(target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
             beside.unlink()

@@ -100,18 +100,23 @@ def _first_words(score: Score, document: Document) -> Text:
 
 
 def footer(answer: Answer) -> str:
-    """Model, numerics with their reasons, what was read and how long it took; what the catalogue warns of."""
+    """Model, numerics, what was read and how long it took; what the catalogue warns of."""
     numerics, usage = answer.numerics, answer.ranking.usage
     loading, ranking = answer.seconds
     lines = [
         f"{answer.ranking.model}: {_count(usage.documents, 'document')}, {_count(usage.total_tokens, 'token')}, "
         f"loaded in {loading:.1f} s, ranked in {ranking:.1f} s",
-        f"{numerics.dtype} on {numerics.device}: {'; '.join(numerics.reasons)}",
+        numerics_line(numerics),
         *_single(answer.documents),
         *_cut(answer),
         *_caveat(answer.ranking.model),
     ]
     return "\n".join(lines)
+
+
+def numerics_line(numerics: Numerics) -> str:
+    """The choice, and why this device and this precision; why these kernels is for `--json` and `gigarank doctor`."""
+    return f"{numerics.dtype} on {numerics.device}: {'; '.join(numerics.reasons[:2])}"
 
 
 def _count(number: int, noun: str) -> str:
