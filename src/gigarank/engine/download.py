@@ -15,12 +15,13 @@ from pathlib import Path
 
 import httpx2
 
-from gigarank.engine.registry import local_path, shown
+from gigarank.engine.registry import local_path, reason, shown
 from gigarank.errors import CheckpointError, ModelUnavailable
 
 DownloadProgress = Callable[[str, int, int], None]
 """Called as `progress(what, bytes done, bytes total)`."""
 
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
 
 
@@ -109,7 +110,7 @@ def _bring(url: str, part: Path, client: httpx2.Client, progress: DownloadProgre
             failures = 1 if _size(part) > before else failures + 1
             if failures >= retries.limit or _is_final(error):
                 raise ModelUnavailable(
-                    f"{shown(url)}: the download failed after {_size(part)} bytes: {error or type(error).__name__}",
+                    f"{shown(url)}: the download failed after {_size(part)} bytes: {reason(error)}",
                     received=_size(part),
                 ) from error
         time.sleep(retries.wait_seconds * 2 ** (failures - 1))
@@ -129,10 +130,10 @@ def _transfer(url: str, part: Path, client: httpx2.Client, progress: DownloadPro
     start = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with client.stream("GET", url, headers=headers) as answer:
-        if answer.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if answer.status_code == _RANGE_NOT_SATISFIABLE:
             return  # nothing is missing, or the part is of another file: its hash will say
         answer.raise_for_status()
-        if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+        if answer.status_code != _PARTIAL_CONTENT:
             start = 0
         total = start + int(answer.headers.get("content-length", 0))
         name = part.name.removesuffix(".part")

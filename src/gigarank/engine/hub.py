@@ -1,7 +1,7 @@
 """Checkpoints of the Hugging Face hub: found in its cache, or fetched into it.
 
 huggingface_hub does the work and owns the cache; HF_HUB_OFFLINE, HF_HOME, HF_TOKEN and HF_ENDPOINT are its switches and keep
-their meaning. Knows no model by name. Invariant: a folder that is given holds the whole checkpoint, every shard of it.
+their meaning. Invariant: a folder that is given holds the whole checkpoint, every shard of it.
 """
 
 import io
@@ -19,9 +19,11 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    XetDownloadError,
 )
 from huggingface_hub.utils.tqdm import tqdm
 
+from gigarank import catalogue
 from gigarank.engine.download import DownloadProgress
 from gigarank.errors import CheckpointError, ModelUnavailable, UnknownModel
 
@@ -52,7 +54,9 @@ def fetch(repository: str, revision: str | None = None, progress: DownloadProgre
         raise _refused(repository, revision, error) from error
     except OfflineModeIsEnabled as error:
         raise _unavailable(repository, "the hub was not asked, because HF_HUB_OFFLINE is set") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, XetDownloadError, httpx2.HTTPError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code == httpx2.codes.NOT_FOUND:
+            raise _refused(repository, revision, error) from error  # a mirror that does not send the hub's own codes
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise _unavailable(repository, f"{constants.ENDPOINT} could not be asked: {said}") from error
     except OSError as error:
@@ -82,8 +86,12 @@ def _refused(repository: str, revision: str | None, error: Exception) -> Unknown
         said = f"the hub has it, but not its revision {revision!r}"
     else:
         said = "the hub has no such repository, or shows it only to others (set HF_TOKEN)"
-    param = "revision" if isinstance(error, RevisionNotFoundError) else "model"
-    return UnknownModel(f"{repository}: {said}", param=param, received=revision if param == "revision" else repository)
+    if isinstance(error, RevisionNotFoundError):
+        return UnknownModel(f"{repository}: {said}", param="revision", received=revision)
+    nearest = catalogue.unknown(repository).limit
+    return UnknownModel(
+        f"{repository}: {said}; nearest known: {', '.join(nearest)}", param="model", limit=nearest, received=repository
+    )
 
 
 def _unavailable(repository: str, said: str) -> ModelUnavailable:

