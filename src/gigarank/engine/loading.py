@@ -40,7 +40,8 @@ def load_checkpoint(checkpoint: Checkpoint, options: EngineOptions, device: str,
 def assemble(name: str, config: ModelConfig, source: TensorSource, options: EngineOptions, numerics: Numerics) -> Loaded:
     """A model from tensors wherever they come from: files, or random weights in tests and benchmarks."""
     limits, longest = _limits(options), pair_limit(options, config)
-    decoder = Decoder(config, load_weights(source, config, placement(numerics)), longest)
+    weights = load_weights(source, config, placement(numerics))
+    decoder = Decoder(config, weights, longest, padded=numerics.attention == "padded")
     return Loaded(name, config, numerics, Runner(decoder, limits), longest)
 
 

@@ -78,3 +78,19 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None
     shared_values = values.transpose(0, 1)[:, None].expand(-1, group, -1, -1)
     mixed = F.scaled_dot_product_attention(grouped, shared_keys, shared_values, attn_mask=mask, is_causal=causal)
     return mixed.permute(2, 0, 1, 3).reshape(length, heads, head_dim)
+
+
+def padded_attention(queries: Tensor, keys: Tensor, values: Tensor, context: tuple[Tensor, Tensor]) -> Tensor:
+    """Attention of several segments behind one context, padded at their ends to the longest: one call that fills a GPU.
+
+    queries (segments, length, heads, head_dim); keys and values (segments, length, kv_heads, head_dim); context: keys and
+    values (context, kv_heads, head_dim). A segment's own rows never see its padding, which stands behind them; what the
+    padding's rows hold means nothing. Returns (segments, length, heads, head_dim).
+    """
+    segments, length = queries.shape[:2]
+    before = context[0].shape[0]
+    whole_keys = torch.cat((context[0].expand(segments, -1, -1, -1), keys), dim=1)
+    whole_values = torch.cat((context[1].expand(segments, -1, -1, -1), values), dim=1)
+    mask = torch.ones(length, before + length, dtype=torch.bool, device=queries.device).tril(before)
+    query, key, value = (part.transpose(1, 2) for part in (queries, whole_keys, whole_values))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True).transpose(1, 2)

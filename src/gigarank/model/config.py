@@ -122,8 +122,8 @@ def _check_dimensions(config: ModelConfig) -> None:
         raise CheckpointError(
             f"config.json: num_attention_heads {config.num_attention_heads} is no multiple of num_key_value_heads "
             f"{config.num_key_value_heads}",
-            param="num_attention_heads",
-            received=config.num_attention_heads,
+            param="num_key_value_heads",
+            received=config.num_key_value_heads,
         )
     if config.head_dim % 2:
         raise CheckpointError(

@@ -9,7 +9,7 @@ context, not on the batch.
 import torch
 from torch import Tensor
 
-from gigarank.model.attention import segment_attention
+from gigarank.model.attention import padded_attention, segment_attention
 from gigarank.model.config import ModelConfig
 from gigarank.model.layers import Rotary, RotaryRows, rms_norm, rotate
 from gigarank.model.linear import ROW_MULTIPLE
@@ -22,9 +22,11 @@ _TILE_ROWS = 1_024  # rows that the projections and the MLP take at once: their 
 class Decoder:
     """A loaded model. Not thread-safe: one runner owns it."""
 
-    def __init__(self, config: ModelConfig, weights: Weights, max_positions: int) -> None:
+    def __init__(self, config: ModelConfig, weights: Weights, max_positions: int, *, padded: bool = False) -> None:
+        """`padded` takes the segments behind one context in one attention call, as a GPU needs it, instead of one by one."""
         self.config = config
         self.weights = weights
+        self.padded = padded
         self.rotary = Rotary(config.head_dim, config.rope_theta, max_positions, weights.dtype, weights.device)
 
     @torch.inference_mode()
@@ -37,9 +39,10 @@ class Decoder:
             queries = self._new_heads(hidden, self.config.num_attention_heads)
             own = self._project(hidden, layer, rotary, queries)
             context.keep(index, own)
-            for segment, visible in context.layer(index, own):
-                rows = slice(segment.start, segment.stop)
-                queries[rows] = segment_attention(queries[rows], visible.keys, visible.values)
+            if self.padded:
+                _mix_padded(queries, own, context, index)
+            else:
+                _mix_segments(queries, own, context, index)
             self._finish(hidden, queries.flatten(1), layer)
         hidden = self._last_layer(hidden, context, rotary)
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)[: len(batch.outputs)]
@@ -92,6 +95,30 @@ class Decoder:
 
     def _new_heads(self, like: Tensor, heads: int) -> Tensor:
         return like.new_empty(like.shape[0], heads, self.config.head_dim)
+
+
+def _mix_segments(queries: Tensor, own: KeyValues, context: Context, index: int) -> None:
+    """Writes every segment's attention over its queries (rows, heads, head_dim), one segment at a time."""
+    for segment, visible in context.layer(index, own):
+        rows = slice(segment.start, segment.stop)
+        queries[rows] = segment_attention(queries[rows], visible.keys, visible.values)
+
+
+def _mix_padded(queries: Tensor, own: KeyValues, context: Context, index: int) -> None:
+    """As `_mix_segments`, the segments of a context together, padded to the longest."""
+    for segments, before in context.groups(index, own):
+        if len(segments) == 1:
+            rows = slice(segments[0].start, segments[0].stop)
+            keys, values = torch.cat((before.keys, own.keys[rows])), torch.cat((before.values, own.values[rows]))
+            queries[rows] = segment_attention(queries[rows], keys, values)
+            continue
+        starts = torch.tensor([segment.start for segment in segments], device=queries.device)[:, None]
+        lengths = torch.tensor([segment.length for segment in segments], device=queries.device)[:, None]
+        columns = torch.arange(segments[0].length, device=queries.device)
+        filled = columns < lengths  # (segments, longest)
+        taken = starts + torch.minimum(columns, lengths - 1)
+        mixed = padded_attention(queries[taken], own.keys[taken], own.values[taken], (before.keys, before.values))
+        queries[taken[filled]] = mixed[filled]
 
 
 def _tiles(rows: int) -> list[slice]:

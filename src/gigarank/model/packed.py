@@ -7,6 +7,7 @@ before it, or was kept from an earlier one.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -79,6 +80,13 @@ class Context:
             self._lay(length, [_slice(own, segment.start, segment.stop)], own)
             yield segment, _slice(self._grown(length + segment.length, own), 0, length + segment.length)
 
+    def groups(self, index: int, own: KeyValues) -> Iterator[tuple[list[Segment], KeyValues]]:
+        """Neighbouring segments of the same context and of similar lengths, with that context's keys and values."""
+        for segments in _similar(self.batch.segments):
+            parts = [self._part(key, index, own) for key in segments[0].context]
+            parts.append(_slice(own, 0, 0))
+            yield segments, KeyValues(torch.cat([part.keys for part in parts]), torch.cat([part.values for part in parts]))
+
     def keep(self, index: int, own: KeyValues) -> None:
         """Copies the keys and values of the segments to keep out of the batch."""
         for key in self.batch.keep:
@@ -119,6 +127,18 @@ class Context:
             grown.values[: len(held.values)] = held.values
         self._buffer = grown
         return grown
+
+
+def _similar(segments: tuple[Segment, ...]) -> Iterator[list[Segment]]:
+    """Runs of segments that share a context, none shorter than half its run's first: padding them costs less than half."""
+    run: list[Segment] = []
+    for segment in segments:
+        if run and (segment.context != run[0].context or not run[0].length // 2 <= segment.length <= run[0].length):
+            yield run
+            run = []
+        run.append(segment)
+    if run:
+        yield run
 
 
 def _slice(whole: KeyValues, start: int, stop: int) -> KeyValues:

@@ -5,7 +5,7 @@ no other. Tensors are read memory-mapped; a weight that needs no conversion and 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from gigarank.errors import CheckpointError
 from gigarank.model.config import ModelConfig
 from gigarank.model.linear import Linear
 
+_HEAD = "lm_head.weight"
 _SHOWN = 5  # names listed in an error before it says how many more there are
 
 
@@ -146,7 +147,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes |= {f"model.layers.{index}.{name}": shape for name, shape in layer.items()}
     shapes["model.norm.weight"] = (hidden,)
     if not config.tie_word_embeddings:
-        shapes["lm_head.weight"] = (config.vocab_size, hidden)
+        shapes[_HEAD] = (config.vocab_size, hidden)
     return shapes
 
 
@@ -185,10 +186,17 @@ def load_weights(source: TensorSource, config: ModelConfig, placement: Placement
         embedding=embedding,
         layers=tuple(_layer(reader, config, index) for index in range(config.num_hidden_layers)),
         final_norm=reader.vector("model.norm.weight"),
-        head=embedding if config.tie_word_embeddings else reader.raw("lm_head.weight"),
+        head=_tied_head(reader, embedding) if config.tie_word_embeddings else reader.raw(_HEAD),
         dtype=placement.dtype,
         device=placement.device,
     )
+
+
+def _tied_head(reader: "_Reader", embedding: Tensor) -> Tensor:
+    """The embedding. A head that was saved all the same must equal it: else it is not known which of the two is meant."""
+    if _HEAD in reader.source.shapes() and not torch.equal(reader.raw(_HEAD), embedding.cpu()):
+        raise CheckpointError(f"{_HEAD} differs from the embedding, but config.json ties them", param=_HEAD)
+    return embedding
 
 
 def check_names(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> str:
@@ -198,7 +206,9 @@ def check_names(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> s
     """
     expected = expected_shapes(config)
     prefix = "model." if any(name.startswith("model.") for name in shapes) else ""
-    found = {name if name == "lm_head.weight" else _canonical(name, prefix): shape for name, shape in shapes.items()}
+    found = {name if name == _HEAD else _canonical(name, prefix): shape for name, shape in shapes.items()}
+    if config.tie_word_embeddings and _HEAD in found:
+        expected[_HEAD] = (config.vocab_size, config.hidden_size)  # some tools save the tied head once more
     problems = []
     if missing := [name for name in expected if name not in found]:
         problems.append(f"missing {len(missing)}: {_list(missing)}")
@@ -257,9 +267,3 @@ def _layer(reader: _Reader, config: ModelConfig, index: int) -> LayerWeights:
         up=reader.linear(f"{mlp}.up_proj", False),
         down=reader.linear(f"{mlp}.down_proj", False),
     )
-
-
-def named_tensors(source: TensorSource) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a source, one after the other."""
-    for name in source.shapes():
-        yield name, source.get(name)

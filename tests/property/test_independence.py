@@ -1,0 +1,78 @@
+"""A pair's score does not depend on what else is in the request, on its order or on the batch budget: bitwise."""
+
+import random
+
+import pytest
+import torch
+
+import tiny
+from gigarank.engine.reranker import Reranker
+from gigarank.model.linear import ROW_MULTIPLE, PackedLinear, PlainLinear, packed_available
+from gigarank.types import EngineOptions, Pair
+
+WORDS = ["mars", "venus", "planet", "rot", "rouge", "赤い", "def", "return", "katze", "gravity", "1234", "(x)", "🚀"]
+
+
+def make_pairs(seed: int, count: int) -> list[Pair]:
+    dice = random.Random(seed)
+
+    def text(longest: int) -> str:
+        return " ".join(dice.choices(WORDS, k=dice.randint(0, longest)))
+
+    queries = [text(8) + "?" for _ in range(3)]
+    return [Pair(dice.choice(queries), text(150), dice.choice([None, "Find code"])) for _ in range(count)]
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16", "fp64"])
+def model(request: pytest.FixtureRequest) -> Reranker:
+    return tiny.reranker("qwen3", request.param)
+
+
+def logits(model: Reranker, pairs: list[Pair]) -> dict[Pair, float]:
+    return {pair: score.logit for pair, score in zip(pairs, model.score(pairs), strict=True)}
+
+
+def test_alone_or_among_others_or_in_another_order(model: Reranker) -> None:
+    assert model.numerics.deterministic
+    pairs = make_pairs(1, 24)
+    together = logits(model, pairs)
+    assert logits(model, pairs[::-1]) == together
+    for pair in pairs[:8]:
+        assert model.score([pair])[0].logit == together[pair]
+    for start in range(0, len(pairs), 5):
+        part = pairs[start : start + 5]
+        assert logits(model, part) == {pair: together[pair] for pair in part}
+
+
+@pytest.mark.parametrize("budget", [1, 97, 256, 700, 100_000])
+@pytest.mark.parametrize("kept", [0, 60, 2_048])
+def test_whatever_the_batch_budget(budget: int, kept: int) -> None:
+    pairs = make_pairs(2, 16)
+    wanted = logits(tiny.reranker("qwen3"), pairs)
+    assert logits(tiny.reranker("qwen3", options=EngineOptions(None, budget, kept)), pairs) == wanted
+
+
+@pytest.mark.parametrize("linear", ["plain", "packed"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("inner", "outer"), [(1024, 2048), (1024, 1024), (2048, 1024), (1024, 3072), (3072, 1024), (576, 192)])
+def test_a_row_of_a_product_does_not_depend_on_the_other_rows(linear: str, dtype: torch.dtype, inner: int, outer: int) -> None:
+    if linear == "packed" and not packed_available(dtype):
+        pytest.skip(f"no packed kernel for {dtype} on this CPU")
+    generator = torch.Generator().manual_seed(inner + outer)
+    rows = torch.randn(1_056, inner, generator=generator).to(dtype)
+    weight = (torch.randn(outer, inner, generator=generator) / inner**0.5).to(dtype)
+    product = {"plain": PlainLinear, "packed": PackedLinear}[linear](weight)
+    residual = torch.randn(1_056, outer, generator=generator).to(dtype)
+    whole = product(rows), product.silu(rows), product.plus(rows, residual.clone())
+    for count in (ROW_MULTIPLE, 2 * ROW_MULTIPLE, 7 * ROW_MULTIPLE, 512):
+        for start in (0, 5, 100):
+            part = slice(start, start + count)
+            got = product(rows[part]), product.silu(rows[part]), product.plus(rows[part], residual[part].clone())
+            for ours, theirs in zip(got, whole, strict=True):
+                assert torch.equal(ours, theirs[part])
+
+
+def test_equal_documents_keep_the_order_of_the_request() -> None:
+    ranking = tiny.reranker("qwen3").rank("planet", ["b", "a", "a", "b", "a"])
+    order = [score.index for score in ranking]
+    assert order in ([0, 3, 1, 2, 4], [1, 2, 4, 0, 3])
