@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gigarank import Reranker
 
-QUERY = "Which planet is known as the Red Planet?"
+QUERY = "How do plants turn sunlight into energy?"
 
 
 def main() -> None:

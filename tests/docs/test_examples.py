@@ -9,6 +9,7 @@ A block behind `<!-- not run: REASON -->` is left out; the reason is one of `REA
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -111,18 +112,16 @@ def run_python(blocks: list[Block]) -> None:
             assert comparable(printed.getvalue()) == comparable(block.output), block.place
 
 
+def run_program(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs it with this environment's programs, and nothing to read."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": programs}
+    return subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
 def run_bash(block: Block, folder: Path) -> None:
     shutil.copytree(ROOT / "examples", folder / "examples", dirs_exist_ok=True)
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.code],
-        cwd=folder,
-        env={**os.environ, "PATH": programs},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(["bash", "-euo", "pipefail", "-c", block.code], folder)
     assert done.returncode == 0, f"{block.place}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     if block.output is not None:
         assert comparable(done.stdout) == comparable(block.output), block.place
@@ -138,6 +137,33 @@ def test_python_blocks_run_and_print_what_is_shown(page: Path, nano_folder: Path
 @pytest.mark.parametrize("block", BASH, ids=lambda block: block.place)
 def test_bash_blocks_run_and_print_what_is_shown(block: Block, nano_folder: Path, tmp_path: Path) -> None:
     run_bash(block, tmp_path)
+
+
+def photosynthesis() -> list[str]:
+    """The texts of examples/multilingual.jsonl that answer the query of `make run`, in five languages."""
+    rows = [json.loads(line) for line in (ROOT / "examples/multilingual.jsonl").read_text(encoding="utf-8").splitlines()]
+    answers = {"photosynthesis", "fotosynthese", "photosynthese", "fotosintesis", "guanghe"}
+    return [row["text"] for row in rows if row["id"] in answers]
+
+
+@pytest.mark.nano
+def test_what_make_run_ranks_puts_right_documents_first(nano_folder: Path) -> None:
+    query = re.search(r"^QUERY \?= (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert query is not None
+    command = ["gigarank", "rank", query[1], "examples/multilingual.jsonl", "--top-n", "3", "--json"]
+    done = run_program(command, ROOT)
+    assert done.returncode == 0, done.stderr
+    assert [result["document"] in photosynthesis() for result in json.loads(done.stdout)["results"]] == [True] * 3
+    assert "far below the official" in done.stderr
+
+
+@pytest.mark.nano
+def test_the_example_program_ranks_as_make_run_does(nano_folder: Path) -> None:
+    done = run_program([sys.executable, "examples/rerank.py"], ROOT)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.split("  ", 1)[1] in photosynthesis() for line in lines)
 
 
 PAGE = """# A page
