@@ -20,12 +20,13 @@ from gigarank.bench.peers import Contestant, Ours, check_names, load_peer
 from gigarank.bench.summary import Round
 from gigarank.bench.workloads import Request, Workload, head, request
 from gigarank.catalogue import Shape
+from gigarank.engine import numerics
 from gigarank.errors import InvalidInput
 from gigarank.prompt import PromptFormat
 from gigarank.types import Dtype, JsonObject
 
-TOLERANCES: dict[str, float] = {"fp32": 1e-3, "bf16": 0.25}
-"""By how much a peer's raw logit may differ from ours. bf16 rounds the peers' logits themselves to 1/32."""
+TOLERANCES: dict[str, float] = {"fp32": 1e-3, "bf16": numerics.TOLERANCES["bf16"]}
+"""By how much a peer's raw logit may differ from ours. In bf16 the peers' logits themselves are rounded to 1/32."""
 
 CHECKED_DOCUMENTS, CHECKED_WORDS = 8, 200
 Say = Callable[[str], None]
@@ -68,10 +69,9 @@ def run(settings: Settings, workloads: Sequence[Workload], say: Say) -> JsonObje
         ours = Ours(folder, settings.dtype, prompt)
         peaks = [_peak(ours, workload, asked, say) for workload, asked in zip(workloads, requests, strict=True)]
         peers = tuple(_loaded(name, folder, settings, prompt, say) for name in settings.against)
-        stage = Stage(ours, peers, settings, say)
-        results = [
-            measure(stage, workload, asked) | peak for workload, asked, peak in zip(workloads, requests, peaks, strict=True)
-        ]
+    # The files are gone before the long part begins; what is mapped of them stays readable.
+    stage = Stage(ours, peers, settings, say)
+    results = [measure(stage, workload, asked) | peak for workload, asked, peak in zip(workloads, requests, peaks, strict=True)]
     return summary.headline(results[0]) | {
         "bench": "engine",
         "model": describe_model(settings, shape),
