@@ -142,18 +142,20 @@ def test_bash_blocks_run_and_print_what_is_shown(block: Block, nano_folder: Path
 def photosynthesis() -> list[str]:
     """The texts of examples/multilingual.jsonl that answer the query of `make run`, in five languages."""
     rows = [json.loads(line) for line in (ROOT / "examples/multilingual.jsonl").read_text(encoding="utf-8").splitlines()]
-    answers = {"photosynthesis", "fotosynthese", "photosynthese", "fotosintesis", "guanghe"}
-    return [row["text"] for row in rows if row["id"] in answers]
+    return [row["text"] for row in rows if re.search(r"photosynth|fotos[ií]nt|光合作用", row["text"], re.I)]
 
 
 @pytest.mark.nano
-def test_what_make_run_ranks_puts_right_documents_first(nano_folder: Path) -> None:
+def test_make_run_puts_the_right_documents_first_in_every_language(nano_folder: Path) -> None:
     query = re.search(r"^QUERY \?= (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert query is not None
-    command = ["gigarank", "rank", query[1], "examples/multilingual.jsonl", "--top-n", "3", "--json"]
+    command = ["gigarank", "rank", query[1], "examples/multilingual.jsonl", "--json"]
     done = run_program(command, ROOT)
     assert done.returncode == 0, done.stderr
-    assert [result["document"] in photosynthesis() for result in json.loads(done.stdout)["results"]] == [True] * 3
+    ranked = [result["document"] for result in json.loads(done.stdout)["results"]]
+    assert len(photosynthesis()) == 5
+    assert set(ranked[:5]) == set(photosynthesis())
+    assert len(ranked) > 5
     assert "far below the official" in done.stderr
 
 
