@@ -19,8 +19,11 @@ def test_ids_are_places_in_the_file_and_merges_apply(tiny_gguf: Build) -> None:
 
 
 def test_every_digit_stands_alone(tiny_gguf: Build) -> None:
-    tokens = read_tokenizer(tiny_gguf(tokenizer={"merges": ["a b", "Ġ c", "ab c"]})).encode("a 12b 2").tokens
-    assert tokens == ["a", "Ġ", "1", "2", "b", "Ġ", "2"]
+    """Even where the vocabulary could join them."""
+    words = [*"abcdefgh", "Ġ", "1", "2", "ab", "12", "Ġ1", "22", "21"]
+    changed = {"tokens": words, "token_type": [1] * 16, "merges": ["1 2", "Ġ 1", "2 2", "2 1", "a b"]}
+    tokens = read_tokenizer(tiny_gguf(tokenizer=changed)).encode("ab 12b 221").tokens
+    assert tokens == ["ab", "Ġ", "1", "2", "b", "Ġ", "2", "2", "1"]
 
 
 def test_control_tokens_are_special(tiny_gguf: Build) -> None:

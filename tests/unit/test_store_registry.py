@@ -92,10 +92,12 @@ def test_an_unknown_package_a_fault_and_a_page_without_the_file_are_said(loopbac
 
 def test_an_index_out_of_reach_is_said_and_the_next_is_asked(loopback: Any, client: httpx2.Client) -> None:
     html(loopback, f'<a href="{WANTED.name}">x</a>')
-    settings = PipSettings(("http://127.0.0.1:9/simple", "nonsense://x", f"{loopback.url}/simple"), (), None)
+    settings = PipSettings(
+        ("http://127.0.0.1:9/simple", "nonsense://x", "http://h:port", "http://[x", f"{loopback.url}/simple"), (), None
+    )
     found = find_links(WANTED, settings, client)
     assert len(found.links) == 1
-    assert [line.rpartition(": ")[2] == "found" for line in found.tried] == [False, False, True]
+    assert [line.rpartition(": ")[2] == "found" for line in found.tried] == [False] * 4 + [True]
 
 
 def test_a_folder_of_wheels_goes_first(loopback: Any, client: httpx2.Client, tmp_path: Path) -> None:

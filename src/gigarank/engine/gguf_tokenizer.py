@@ -29,15 +29,13 @@ def read_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
             received=list(kind),
         )
     tokens, types = _vocabulary(path, metadata)
-    tokenizer = Tokenizer(
-        BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=_merges(path, metadata, tokens))
-    )
+    tokenizer = Tokenizer(BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=_merges(path, metadata, tokens)))
     digits = pre_tokenizers.Digits(individual_digits=True)
     splits = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, splits])
     tokenizer.decoder = decoders.ByteLevel()
     control = [token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in control])
     return tokenizer
 
 
@@ -68,8 +66,6 @@ def _merges(path: Path, metadata: dict[str, object], tokens: list[str]) -> list[
     for line in _list(path, metadata, "merges", str):
         left, _, right = str(line).partition(" ")
         if not {left, right, left + right} <= known:
-            raise CheckpointError(
-                f"{path}: the merge {line!r} names a token that is not in the vocabulary", received=line
-            )
+            raise CheckpointError(f"{path}: the merge {line!r} names a token that is not in the vocabulary", received=line)
         merges.append((left, right))
     return merges

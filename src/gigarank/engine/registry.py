@@ -56,7 +56,10 @@ def find_links(wanted: WantedFile, settings: PipSettings, client: httpx2.Client)
 
 def shown(url: str) -> str:
     """The URL without the name and password that it may carry."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is no URL"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
