@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from gigarank.cli import render
 from gigarank.cli.documents import Document, Source
-from gigarank.cli.render import Answer, footer, how_much, to_json, to_lines, to_table
+from gigarank.cli.render import Answer, footer, how_much, short_labels, to_json, to_lines, to_table
 from gigarank.cli.terminal import cut_left
 from gigarank.types import Numerics, Ranking, Score, Usage, Window
 
@@ -101,11 +101,11 @@ def test_how_much_was_read() -> None:
 def test_the_table_shows_rank_bar_probability_logit_source_and_first_words() -> None:
     heading, first, second, third = plain_table(ANSWER, 100)
     assert heading.split() == ["#", "score", "prob.", "logit", "source", "document"]
-    assert first.startswith("1  ███████▌    0.7500    +1.10  …")
-    assert first.rstrip().endswith("植物.txt  植物はどうやって食べ物を作るのか")
+    assert first.startswith("1  ███████▌    0.7500    +1.10  植物.txt  ")
+    assert first.rstrip().endswith("植物.txt       植物はどうやって食べ物を作るのか")
     assert second.startswith("2              0.0000   -20.25  notes.jsonl:4  ")
     assert second.rstrip().endswith("[truncated] first text of three lines")
-    assert third.rstrip().endswith("stdin:1                       [window 2/5]")
+    assert third.rstrip().endswith("stdin:1        [window 2/5]")
 
 
 @pytest.mark.parametrize("width", [72, 80, 100, 200])
@@ -152,6 +152,13 @@ def test_the_bar_is_as_long_as_the_probability(probability: float, bar: str) -> 
 )
 def test_a_source_is_cut_at_its_left(text: str, cells: int, shown: str) -> None:
     assert cut_left(text, cells) == shown
+
+
+def test_the_table_leaves_folders_out_where_names_suffice() -> None:
+    rows, texts = Source("data/rows.jsonl", line=3), Source("data/more/a.txt")
+    assert short_labels([rows, texts, rows]) == ["rows.jsonl:3", "a.txt", "rows.jsonl:3"]
+    assert short_labels([Source("x/a.txt"), Source("y/a.txt")]) == ["x/a.txt", "y/a.txt"]
+    assert short_labels([Source("-", line=1), Source("b.csv", row=2)]) == ["stdin:1", "b.csv row 2"]
 
 
 def test_the_footer_says_model_numerics_amounts_and_times() -> None:

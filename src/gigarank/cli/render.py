@@ -6,7 +6,8 @@ marked in every form, and no text of a document can steer the terminal or break 
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.bar import Bar
@@ -14,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gigarank.catalogue import find
-from gigarank.cli.documents import Document
+from gigarank.cli.documents import Document, Source
 from gigarank.cli.output import printable
 from gigarank.cli.terminal import as_text, cut_left
 from gigarank.types import Numerics, Ranking, Score
 
 _FIRST_WORDS = 400  # characters; wider than any terminal's column for them
 _BAR_CELLS = 10
+_SOURCE_CELLS = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,25 @@ def to_table(answer: Answer, width: int | None = None) -> str:
     table.add_column("logit", justify="right", no_wrap=True)
     table.add_column("source", no_wrap=True)
     table.add_column("document", no_wrap=True, overflow="ellipsis", ratio=1)
-    for rank, score in enumerate(answer.ranking, start=1):
-        document = answer.documents[score.index]
+    sources = [answer.documents[score.index].source for score in answer.ranking]
+    for rank, (score, source) in enumerate(zip(answer.ranking, short_labels(sources), strict=True), start=1):
         table.add_row(
             str(rank),
             Bar(1.0, 0.0, score.relevance_score, width=_BAR_CELLS, color="green"),
             f"{score.relevance_score:.4f}",
             f"{score.logit:+.2f}",
-            Text(cut_left(printable(document.source.label), 28), style="cyan"),
-            _first_words(score, document),
+            Text(cut_left(printable(source), _SOURCE_CELLS), style="cyan"),
+            _first_words(score, answer.documents[score.index]),
         )
     return as_text(table, width)
+
+
+def short_labels(sources: Sequence[Source]) -> list[str]:
+    """The labels without their folders, unless two files differ only in those."""
+    files = {source.file for source in sources}
+    if len({Path(file).name for file in files}) < len(files):
+        return [source.label for source in sources]
+    return [replace(source, file=Path(source.file).name or source.file).label for source in sources]
 
 
 def _first_words(score: Score, document: Document) -> Text:
