@@ -94,8 +94,8 @@ def reference(config: ModelConfig, tensors: TensorDict, dtype: str = "fp32") -> 
 
 def _wide_norm(module: Any) -> Any:
     def forward(x: Tensor) -> Tensor:
-        scaled: Tensor = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
-        return scaled * module.weight
+        scaled: Tensor = module.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
+        return scaled
 
     return forward
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import tiny
-from gigarank.prompt import QWEN3_VLLM_V1
+from gigarank.engine.numerics import choose_numerics
+from gigarank.prompt import QWEN3_V1, QWEN3_VLLM_V1, PromptFormat
 from gigarank.types import EngineOptions, Pair
 
 LONG = "Die Katze schläft auf dem Sofa, während es draußen regnet. " * 400
@@ -33,7 +34,7 @@ BUDGETS = {
 }
 
 
-def expected(model: Any, pairs: list[Pair], prompt: Any = tiny.QWEN3_V1, limit: int = 8_192) -> list[float]:
+def expected(model: Any, pairs: list[Pair], prompt: PromptFormat = QWEN3_V1, limit: int = 8_192) -> list[float]:
     ids = [tiny.card_ids(prompt, pair.instruction, pair.query, pair.document, limit) for pair in pairs]
     return [tiny.card_logit(model, one, prompt) for one in ids]
 
@@ -92,7 +93,7 @@ def test_the_second_prompt_format_equals_transformers_and_differs_from_the_first
 def test_working_precisions_stay_within_their_stated_tolerance(dtype: str, linear: str) -> None:
     model = tiny.reference(tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3"), dtype)
     ours = tiny.reranker("qwen3", dtype, linear=linear)
-    if linear == "packed" and tiny.choose_numerics("cpu", dtype).linear != "packed":
+    if linear == "packed" and choose_numerics("cpu", dtype).linear != "packed":
         pytest.skip(f"no packed kernel for {dtype} on this CPU")
     got = [score.logit for score in ours.score(PAIRS)]
     assert got == pytest.approx(expected(model, PAIRS), abs=ours.numerics.tolerance, rel=0)

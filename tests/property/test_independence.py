@@ -7,7 +7,7 @@ import torch
 
 import tiny
 from gigarank.engine.reranker import Reranker
-from gigarank.model.linear import ROW_MULTIPLE, PackedLinear, PlainLinear, packed_available
+from gigarank.model.linear import ROW_MULTIPLE, Linear, PackedLinear, PlainLinear, packed_available
 from gigarank.types import EngineOptions, Pair
 
 WORDS = ["mars", "venus", "planet", "rot", "rouge", "赤い", "def", "return", "katze", "gravity", "1234", "(x)", "🚀"]
@@ -61,7 +61,7 @@ def test_a_row_of_a_product_does_not_depend_on_the_other_rows(linear: str, dtype
     generator = torch.Generator().manual_seed(inner + outer)
     rows = torch.randn(1_056, inner, generator=generator).to(dtype)
     weight = (torch.randn(outer, inner, generator=generator) / inner**0.5).to(dtype)
-    product = {"plain": PlainLinear, "packed": PackedLinear}[linear](weight)
+    product: Linear = PackedLinear(weight) if linear == "packed" else PlainLinear(weight)
     residual = torch.randn(1_056, outer, generator=generator).to(dtype)
     whole = product(rows), product.silu(rows), product.plus(rows, residual.clone())
     for count in (ROW_MULTIPLE, 2 * ROW_MULTIPLE, 7 * ROW_MULTIPLE, 512):

@@ -149,6 +149,8 @@ def _as_pair(pair: Pair | tuple[str, str], index: int, instruction: str | None) 
 def _check_texts(pairs: Sequence[Pair]) -> None:
     for index, pair in enumerate(pairs):
         require_text(pair.query, "query")
+        if pair.instruction is not None:
+            require_text(pair.instruction, "instruction")
         require_text(pair.document, f"documents[{index}]")
         if not pair.query.strip():
             raise InvalidInput("query: must not be empty", param="query", limit=1, received=0)
