@@ -83,7 +83,7 @@ def _folder(text: str, *, known: bool) -> Path | None:
     path = Path(text).expanduser()
     if (path / "config.json").is_file():
         return path
-    if path.is_dir() and not known:
+    if text and path.is_dir() and not known:
         raise CheckpointError(f"{text}: the folder holds no config.json", param="model", received=text)
     return None
 
