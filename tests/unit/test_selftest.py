@@ -14,9 +14,18 @@ from tokenizers import Tokenizer
 from gigarank import catalogue
 from gigarank.bench.checkpoint import write_checkpoint
 from gigarank.catalogue import RERANKER_0_6B, Shape
+from gigarank.engine.loading import Loaded
+from gigarank.engine.numerics import choose_numerics
+from gigarank.engine.plan import Limits
 from gigarank.engine.reranker import Reranker
+from gigarank.engine.runner import Runner
 from gigarank.engine.selftest import QWEN3_0_6B, Check, Golden, SelfTest, run
+from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer
 from gigarank.errors import CheckpointError
+from gigarank.model.config import ModelConfig
+from gigarank.model.decoder import Decoder
+from gigarank.model.linear import PlainLinear
+from gigarank.model.weights import Placement, TensorFiles, load_weights
 from gigarank.prompt import QWEN3_V1
 
 SHAPE = Shape("qwen3", 64, 2, 4, 2, 16, 128, 12_000, True, 1e6, 1e-6, 4_096)
@@ -173,6 +182,27 @@ def test_swapped_answer_rows_under_another_name_are_other_weights(sound: Path, t
     result = run(Reranker.load(altered(sound, tmp_path / "mine", negate)), golden)
     assert result.passed
     assert not check(result, "golden scores").applies
+
+
+class Leaking(PlainLinear):
+    """A product in which every row feels the others: what a careless batch norm, or a padded kernel, does."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return super().__call__(x) + 1e-3 * x.mean()
+
+
+@pytest.mark.parametrize(
+    ("deterministic", "tolerance", "passes"), [(True, 9.0, False), (False, 1e-4, False), (False, 9.0, True)]
+)
+def test_scores_that_depend_on_the_batch_fail(sound: Path, deterministic: bool, tolerance: float, passes: bool) -> None:
+    config = ModelConfig.from_shape(SHAPE)
+    place = Placement(torch.float32, torch.device("cpu"), Leaking)
+    decoder = Decoder(config, load_weights(TensorFiles(sound), config, place), 4_096)
+    numerics = replace(choose_numerics("cpu", "fp32"), deterministic=deterministic, tolerance=tolerance)
+    loaded = Loaded("leaking", config, numerics, Runner(decoder, Limits(4_096, 2_048)), 4_096)
+    result = run(Reranker(loaded, PromptTokenizer(TextTokenizer.from_folder(sound), QWEN3_V1, 4_096)))
+    assert check(result, "batch independence").passed is passes
+    assert failed(result) == (set() if passes else {"batch independence"})
 
 
 @pytest.mark.parametrize(("drift", "passes"), [(0.0, True), (0.00005, True), (0.01, False), (0.4, False), (0.6, True)])
