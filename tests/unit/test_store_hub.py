@@ -5,6 +5,7 @@ It reads its switches when it is imported; each machine state therefore runs in 
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -145,12 +146,13 @@ def test_what_the_hub_refuses_is_told_apart(tmp_path: Path, loopback: Any) -> No
 
 
 def test_a_hub_out_of_reach_is_known_within_seconds(tmp_path: Path) -> None:
-    """Nobody listens on port 9; 192.0.2.1 is a documentation address that swallows what is sent to it."""
-    for endpoint in ("http://127.0.0.1:9", "http://192.0.2.1"):
-        answer = located(tmp_path, "org/model", HF_ENDPOINT=endpoint)[0]
-        assert answer["error"] == "ModelUnavailable"
-        assert endpoint in answer["message"]
-        assert answer["seconds"] < 15
+    """Nobody listens on port 9; the other address takes the connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for endpoint in ("http://127.0.0.1:9", f"http://127.0.0.1:{silent.getsockname()[1]}"):
+            answer = located(tmp_path, "org/model", HF_ENDPOINT=endpoint)[0]
+            assert answer["error"] == "ModelUnavailable"
+            assert endpoint in answer["message"]
+            assert answer["seconds"] < 15
 
 
 def test_nano_comes_from_the_hub_where_no_registry_has_it(tmp_path: Path, loopback: Any) -> None:
