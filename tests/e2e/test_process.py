@@ -18,10 +18,12 @@ needs_full_disk = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full"
 MANY = b"plants make food\n" * 50_000  # more than a pipe holds
 
 
-def shell(command: list[str], rest: str, stdin: bytes = b"plants\n") -> CompletedProcess[bytes]:
-    """Run `command rest` by a shell, so that `rest` may redirect."""
+def shell(command: list[str], rest: str, stdin: bytes = b"plants\n", unbuffered: str = "") -> CompletedProcess[bytes]:
+    """Run `command rest` by a shell, so that `rest` may redirect. Buffered output fails later than unbuffered: at the end."""
     line = '"$@" ' + rest
-    return subprocess.run(["bash", "-c", line, "-", *command], input=stdin, capture_output=True, timeout=120, check=False)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    whole = ["bash", "-c", line, "-", *command]
+    return subprocess.run(whole, input=stdin, capture_output=True, timeout=120, env=environment, check=False)
 
 
 @needs_full_disk
@@ -72,22 +74,12 @@ def test_a_closed_standard_error_is_no_failure(overlap_command: list[str]) -> No
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_leaves_ends_it_quietly(
-    overlap_command: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    done = shell(overlap_command, "rank plants -q | head -1; echo ${PIPESTATUS[0]}", stdin=MANY)
+def test_a_reader_that_leaves_ends_it_quietly(overlap_command: list[str], unbuffered: str) -> None:
+    done = shell(overlap_command, "rank plants -q | head -1; echo ${PIPESTATUS[0]}", stdin=MANY, unbuffered=unbuffered)
     first, status = done.stdout.splitlines()
     assert first.startswith(b"1\t")
     assert int(status) == 128 + signal.SIGPIPE
     assert done.stderr == b""
-
-
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_slow_reader_gets_all(overlap_command: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    done = shell(overlap_command, "rank plants -q | (sleep 2; wc -l)", stdin=MANY)
-    assert done.stdout.split() == [b"50000"]
 
 
 @pytest.mark.parametrize("slow", [False, True])

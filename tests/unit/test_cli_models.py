@@ -67,6 +67,7 @@ def test_nano_has_its_caveat_and_its_wheel_and_no_figures(capfd: pytest.CaptureF
     assert str(NANO.caveat) in out
     assert NANO.wheel is not None and NANO.wheel.wheel_sha256 in out
     assert "published" not in out
+    assert re.search(r"^  folder +-$", out, re.MULTILINE)  # nothing is here
 
 
 def test_get_of_what_cannot_be_had_says_so(capfd: pytest.CaptureFixture[str]) -> None:

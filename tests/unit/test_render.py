@@ -113,6 +113,12 @@ def test_every_line_of_the_table_fills_the_same_cells(width: int) -> None:
     assert {cell_len(line) for line in plain_table(ANSWER, width)} == {width}
 
 
+def test_a_narrow_terminal_costs_words_but_no_number() -> None:
+    for line, logit in zip(plain_table(ANSWER, 48)[1:], ["+1.10", "-20.25", "-200.00"], strict=True):
+        assert re.search(rf" 0\.\d{{4}} +{re.escape(logit)} ", line)
+        assert cell_len(line) <= 48
+
+
 def test_the_columns_stand_under_each_other_whatever_the_script() -> None:
     heading, *rows = plain_table(ANSWER, 110)
     start = cell_len(heading[: heading.index("document")])
@@ -190,6 +196,8 @@ def test_the_footer_tells_who_ranked_a_whole_file_of_lines() -> None:
     hint = "--format lines ranks its lines"
     assert hint in footer(of_one(Document("one\ntwo\n", Source("a.txt"))))
     assert hint not in footer(of_one(Document("one", Source("a.txt"))))
+    several = [Document("one\ntwo", Source("a.txt")), DOCUMENTS[1], DOCUMENTS[2]]
+    assert hint not in footer(replace(ANSWER, documents=several))
     assert hint not in footer(of_one(Document("one\ntwo", Source("a.jsonl", line=1))))
     assert hint not in footer(of_one(Document("one\ntwo", Source("a.csv", row=1))))
 

@@ -48,17 +48,11 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     invocation = Invocation()
     try:
         returned = command.main(arguments, prog_name="gigarank", standalone_mode=False, obj=invocation)
-        _flush(sys.stdout)
     except (typer.TyperException, GigarankError, OSError, ReaderGoneError) as error:
         return _report(error, invocation.debug)
     if returned == ExitCode.INTERRUPTED:
         note("gigarank: error: interrupted")
     return returned if isinstance(returned, int) else ExitCode.OK
-
-
-def _flush(stream: TextIO | None) -> None:
-    if stream is not None:
-        stream.flush()
 
 
 def _report(error: Exception, debug: bool) -> int:
