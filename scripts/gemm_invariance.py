@@ -1,6 +1,6 @@
 """Speed and row invariance of the two fp32 matrix products that torch has on a CPU; prints one JSON line.
 
-    python scripts/gemm_invariance.py
+    python scripts/gemm_invariance.py [SHAPE ...]
 
 `plain` is torch.nn.functional.linear (MKL in torch's x86 builds), `packed` is oneDNN's product on a weight packed
 once. The shapes are the matrices of a Qwen3-Reranker-0.6B layer, each once. A row count is variant if some row of a
@@ -11,6 +11,7 @@ its figures hold for the CPU it runs on.
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -63,11 +64,11 @@ def interleaved_seconds(kernels: dict[str, Product], x: Tensor) -> dict[str, flo
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def measure() -> dict[str, Any]:
+def measure(names: list[str]) -> dict[str, Any]:
     torch.manual_seed(0)
     seconds = {name: dict.fromkeys(TIMED_ROWS, 0.0) for name in ("plain", "packed")}
     variant: dict[str, set[int]] = {"plain": set(), "packed": set()}
-    for inputs, outputs in SHAPES.values():
+    for inputs, outputs in (SHAPES[name] for name in names):
         kernels = products(torch.randn(outputs, inputs) / inputs**0.5)
         x = torch.randn(max(*TIMED_ROWS, REFERENCE_ROWS + max(OFFSETS)), inputs)
         for name, product in kernels.items():
@@ -75,11 +76,11 @@ def measure() -> dict[str, Any]:
         for rows in TIMED_ROWS:
             for name, taken in interleaved_seconds(kernels, x[:rows]).items():
                 seconds[name][rows] += taken
-    return {name: _summary(seconds[name], variant[name]) for name in seconds}
+    flop = sum(2 * inputs * outputs for inputs, outputs in (SHAPES[name] for name in names))  # one row
+    return {name: _summary(flop, seconds[name], variant[name]) for name in seconds}
 
 
-def _summary(seconds: dict[int, float], variant: set[int]) -> dict[str, Any]:
-    flop = sum(2 * inputs * outputs for inputs, outputs in SHAPES.values())  # one row
+def _summary(flop: int, seconds: dict[int, float], variant: set[int]) -> dict[str, Any]:
     return {
         "gflops_by_rows": {str(rows): round(flop * rows / taken / 1e9, 1) for rows, taken in seconds.items()},
         "variant_row_counts": sorted(variant),
@@ -89,13 +90,15 @@ def _summary(seconds: dict[int, float], variant: set[int]) -> dict[str, Any]:
 
 
 def main() -> None:
+    names = sys.argv[1:] or list(SHAPES)
     machine = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
+        "shapes": names,
     }
-    print(json.dumps({"bench": "gemm_invariance", **machine, **measure()}))
+    print(json.dumps({"bench": "gemm_invariance", **machine, **measure(names)}))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("python", "bash")
 SHOWN = ("text", "json", "jsonl")
-REASONS = ("needs the hub", "installs packages", "takes minutes", "needs a GPU", "works on the repository")
+REASONS = ("needs the hub", "needs your files", "installs packages", "takes minutes", "needs a GPU", "works on the repository")
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]\d+)?")
 
 

@@ -12,10 +12,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "gemm_invariance.py"
 
 @pytest.mark.slow
 def test_it_prints_one_line_with_speed_and_invariance_of_both_kernels() -> None:
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, SCRIPT, "kv"], capture_output=True, text=True, check=True)
     (line,) = done.stdout.splitlines()
     result = json.loads(line)
     assert result["bench"] == "gemm_invariance"
+    assert result["shapes"] == ["kv"]
     assert result["threads"] >= 1
     for kernel in ("plain", "packed"):
         speeds = result[kernel]["gflops_by_rows"]
