@@ -4,9 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
+
+import tiny
+from gigarank import Embedder
 
 Program = Callable[..., CompletedProcess[str]]
 
@@ -57,3 +62,24 @@ def test_the_footer_says_what_was_made_and_quiet_drops_it(overlap: Program) -> N
     assert first.startswith("lengths: 2 vectors of 3 dimensions in ")
     assert second == "fp32 on cpu: words are counted, not computed"
     assert overlap("embed", "-q", stdin=TEXTS).stderr == ""
+
+
+AS_IN_THE_LIBRARY: list[tuple[list[str], str, dict[str, Any]]] = [
+    ([], "documents", {}),
+    (["--dimensions", "5"], "documents", {"dimensions": 5}),
+    (["--query", "--task", "Find the same"], "queries", {"task": "Find the same"}),
+]
+
+
+@pytest.mark.parametrize(("more", "kind", "settings"), AS_IN_THE_LIBRARY)
+def test_a_real_checkpoint_gives_what_the_library_gives(
+    gigarank: Program, tmp_path: Path, more: list[str], kind: str, settings: dict[str, Any]
+) -> None:
+    tensors = tiny.tensors_of("qwen3").tensors
+    save_file({name.removeprefix("model."): tensor for name, tensor in tensors.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(tiny.CONFIGS["qwen3"].to_json()))
+    (tmp_path / "tokenizer.json").write_text(tiny.qwen_json())
+    done = gigarank("embed", "--model", str(tmp_path), *more, stdin=TEXTS)
+    expected = Embedder.load(tmp_path).embed(**{kind: TEXTS.splitlines()}, **settings)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["embedding"] for line in done.stdout.splitlines()] == expected.tolist()

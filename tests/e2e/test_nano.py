@@ -81,7 +81,7 @@ def test_the_limit_of_the_model_is_named(gigarank: Program) -> None:
 
 
 def test_models_lists_nano_as_present_and_get_is_idempotent(gigarank: Program, nano_folder: Path) -> None:
-    listed = {model["name"]: model for model in json.loads(gigarank("models", "--json").stdout)}
+    listed = {model["name"]: model for model in json.loads(gigarank("models", "--json").stdout)["models"]}
     assert listed["nano"]["folder"] == str(nano_folder)
     before = {path: path.stat().st_mtime_ns for path in nano_folder.iterdir()}
     done = gigarank("models", "get", "nano")

@@ -116,6 +116,20 @@ def test_it_does_not_wait_for_typing_unless_asked(screen: Screen) -> None:
     assert "no file is named and standard input is a terminal; name files, or - to type them" in drawn
 
 
+@pytest.mark.parametrize("columns", [80, 130])
+def test_the_list_of_models_fits_and_says_which_are_here(gigarank_command: list[str], tmp_path: Path, columns: int) -> None:
+    away = {"GIGARANK_CACHE": str(tmp_path), "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    process, controller = start([*gigarank_command, "models"], columns, **away)
+    heading, *rows = lines(read_until_closed(controller))
+    os.close(controller)
+    assert process.wait(60) == 0
+    assert heading.split() == ["name", "repository", "kind", "size", "context", "licence", "here"]
+    assert max(cell_len(row) for row in rows) <= columns
+    (small,) = [row.split() for row in rows if row.startswith("qwen3-reranker-0.6b")]
+    assert small[-5:] == ["reranker", "596M", "32,768", "Apache-2.0", "-"]
+    assert rows[-1] == "gigarank models get NAME brings one"
+
+
 def test_documents_can_be_typed(overlap_command: list[str]) -> None:
     process, controller = start([*overlap_command, "rank", "plants", "-", "-q"], 80)
     os.write(controller, b"a stone\nplants\n\x04")

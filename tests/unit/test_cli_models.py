@@ -30,9 +30,9 @@ def test_the_list_has_a_line_for_each_model(capfd: pytest.CaptureFixture[str]) -
     assert rows[3][3] == "8.2B"
 
 
-def test_the_list_as_json_is_one_array_of_all_that_is_known(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_list_as_json_is_one_object_with_all_that_is_known(capfd: pytest.CaptureFixture[str]) -> None:
     out = run(capfd, "--json")
-    models = json.loads(out)
+    models = json.loads(out)["models"]
     assert out.count("\n") == 1
     assert [model["name"] for model in models] == [model.name for model in MODELS]
     assert models[1]["parameters"] == RERANKER_0_6B.parameters

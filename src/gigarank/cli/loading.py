@@ -16,6 +16,7 @@ from gigarank.types import EngineOptions
 if TYPE_CHECKING:
     from gigarank.engine.embedder import Embedder
     from gigarank.engine.reranker import Reranker
+    from gigarank.engine.store import Checkpoint
 
 _PANEL = "Model"
 _COMMANDS = {"reranker": "rank", "embedder": "embed"}
@@ -58,7 +59,7 @@ def check_kind(name: str, kind: Literal["reranker", "embedder"]) -> None:
 
 def load_reranker(options: LoadOptions) -> "Reranker":
     """Fetch the weights if they are missing, and load them."""
-    _fetch(options)
+    fetch(options.model, options.revision)
     with waiting(f"loading {options.model}"):
         from gigarank.engine.reranker import Reranker
 
@@ -73,7 +74,7 @@ def load_reranker(options: LoadOptions) -> "Reranker":
 
 def load_embedder(options: LoadOptions) -> "Embedder":
     """The same for a model that makes vectors."""
-    _fetch(options)
+    fetch(options.model, options.revision)
     with waiting(f"loading {options.model}"):
         from gigarank.engine.embedder import Embedder
 
@@ -86,8 +87,9 @@ def load_embedder(options: LoadOptions) -> "Embedder":
         )
 
 
-def _fetch(options: LoadOptions) -> None:
-    with waiting(f"looking for {options.model}"):
+def fetch(name: str, revision: str | None) -> "Checkpoint":
+    """The checkpoint on this machine; its weights are brought here, with a bar, if they are not."""
+    with waiting(f"looking for {name}"):
         from gigarank.engine.store import locate
     with DownloadBar() as bar:
-        locate(options.model, revision=options.revision, progress=bar)
+        return locate(name, revision=revision, progress=bar)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from gigarank.catalogue import MODELS, Model, find, unknown
 from gigarank.cli.command import Debug, Json, as_command
+from gigarank.cli.loading import fetch
 from gigarank.cli.output import emit, is_terminal
-from gigarank.cli.progress import DownloadBar
 from gigarank.cli.terminal import as_text
 
 _PUBLISHED = "published by the authors (arXiv 2506.05176), not measured here"
@@ -68,9 +68,10 @@ def list_models(options: ListOptions) -> None:
         return
     places = [(model, _place(model)) for model in MODELS]
     if options.json:
-        emit(json_text.dumps([_described(model, place) for model, place in places], ensure_ascii=False) + "\n")
+        known = [_described(model, place) for model, place in places]
+        emit(json_text.dumps({"models": known}, ensure_ascii=False) + "\n")
     elif is_terminal(sys.stdout):
-        emit(as_text(_table(places)))
+        emit(as_text(_table(places)) + _folders(places))
     else:
         emit("".join("\t".join(_row(model, place)) + "\n" for model, place in places))
 
@@ -86,10 +87,7 @@ def show_model(options: NameOptions) -> None:
 
 def get_model(options: GetOptions) -> None:
     """Bring a model's weights to this machine and say where they are; those already here stay."""
-    from gigarank.engine.store import locate
-
-    with DownloadBar() as bar:
-        checkpoint = locate(options.name, revision=options.revision, progress=bar)
+    checkpoint = fetch(options.name, options.revision)
     result = {"model": checkpoint.name, "folder": str(checkpoint.folder)}
     emit(json_text.dumps(result, ensure_ascii=False) + "\n" if options.json else f"{checkpoint.folder}\n")
 
@@ -117,15 +115,20 @@ def _billions(parameters: int) -> str:
 
 def _table(places: list[tuple[Model, Path | None]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("name", "repository", "kind"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("size", justify="right")
-    table.add_column("context", justify="right")
-    table.add_column("licence", no_wrap=True)
-    table.add_column("on this machine", overflow="fold", ratio=1)
+    table.add_column("name", no_wrap=True)
+    table.add_column("repository", overflow="fold")
+    for name in ("kind", "size", "context", "licence", "here"):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("size", "context") else "left")
     for model, place in places:
-        table.add_row(*_row(model, place), style=None if place else "dim")
+        row = (*_row(model, place)[:-1], "yes" if place else _ABSENT)
+        table.add_row(*row, style=None if place else "dim")
     return table
+
+
+def _folders(places: list[tuple[Model, Path | None]]) -> str:
+    """Where those are that are here; a path may be longer than any column."""
+    here = [f"{model.name} is in {place}\n" for model, place in places if place]
+    return "\n" + "".join(here) + "gigarank models get NAME brings one\n"
 
 
 def _paragraphs(described: dict[str, Any]) -> str:
