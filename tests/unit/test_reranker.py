@@ -102,15 +102,13 @@ def test_windows_give_the_best_windows_score_and_say_which() -> None:
     room, overlap = 20, 5
     short = tiny.reranker(dtype="fp64", options=EngineOptions(max_pair_tokens=PREFIX_TOKENS + room + 9))
     document = " ".join(f"{word} planet" for word in ["mars", "venus", "red", "saturn", "neptune", "jupiter"]) * 5
-    tokens = short._tokenizer
+    tokens = short.tokenizer
     (root,), (query,), (ids,) = tokens.roots([None]), tokens.queries([QUERY]), tokens.documents([document])
     starts = range(0, len(ids) - overlap, room - overlap)
     whole = [root + query + ids[start : start + room] + tokens.suffix_ids for start in starts]
     run = short._runner.run([Piece(len(prompt)) for prompt in whole], whole)
     alone = {
-        piece: logit
-        for pieces, hidden in run
-        for piece, logit in zip(pieces, answer_logits(hidden, short._answer), strict=True)
+        piece: logit for pieces, hidden in run for piece, logit in zip(pieces, answer_logits(hidden, short.answer), strict=True)
     }
     best = max(alone, key=lambda place: alone[place])
 

@@ -68,7 +68,7 @@ def golden_of(reranker: Reranker, **changes: object) -> Golden:
 
 
 def _tokenizer_text(reranker: Reranker) -> str:
-    text: str = reranker._tokenizer.text._template.to_str()
+    text: str = reranker.tokenizer.text._template.to_str()
     return text
 
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from gigarank.model.config import ModelConfig
+from gigarank.model.decoder import TILE_ROWS
 from gigarank.model.linear import ROW_MULTIPLE, Linear
 from gigarank.model.weights import LayerWeights
-
-TILE_ROWS = 1_024  # the engine's own
 
 
 @dataclass(frozen=True, slots=True)

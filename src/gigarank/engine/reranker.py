@@ -27,8 +27,8 @@ class Reranker:
 
     def __init__(self, loaded: Loaded, tokenizer: PromptTokenizer) -> None:
         self._runner = loaded.runner
-        self._tokenizer = tokenizer
-        self._answer = loaded.runner.decoder.weights.answer_vector(tokenizer.yes_id, tokenizer.no_id)
+        self.tokenizer = tokenizer
+        self.answer = loaded.runner.decoder.weights.answer_vector(tokenizer.yes_id, tokenizer.no_id)
         self.name: str = loaded.name
         self.prompt: PromptFormat = tokenizer.prompt
         self.numerics: Numerics = loaded.numerics
@@ -60,7 +60,7 @@ class Reranker:
     @property
     def max_pair_tokens(self) -> int:
         """The longest prompt, template included, in tokens; a longer document is cut at its end, or read in windows."""
-        return self._tokenizer.max_pair_tokens
+        return self.tokenizer.max_pair_tokens
 
     def rank(
         self,
@@ -99,16 +99,16 @@ class Reranker:
     def _score(self, pairs: Sequence[Pair], windows: Windows | None, progress: Progress | None) -> tuple[list[Score], Usage]:
         check_windows(windows)
         _check_texts(pairs)
-        encoded = encode(pairs, self._tokenizer, windows)
+        encoded = encode(pairs, self.tokenizer, windows)
         best: dict[int, Score] = {}
         done = 0
         for pieces, hidden in self._runner.run(encoded.pieces, encoded.ids):
-            for piece, logit in zip(pieces, answer_logits(hidden, self._answer), strict=True):
+            for piece, logit in zip(pieces, answer_logits(hidden, self.answer), strict=True):
                 _keep_best(best, _as_score(encoded.readings[piece], logit))
             done += len(pieces)
             if progress is not None:
                 progress(done * len(pairs) // len(encoded.readings), len(pairs))
-        usage = encoded.usage(len(pairs), len(self._tokenizer.suffix_ids))
+        usage = encoded.usage(len(pairs), len(self.tokenizer.suffix_ids))
         return [best[index] for index in range(len(pairs))], usage
 
 

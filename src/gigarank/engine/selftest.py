@@ -90,7 +90,7 @@ def run(reranker: Reranker, golden: Golden = QWEN3_0_6B) -> SelfTest:
 
 
 def _prompt_ids(reranker: Reranker, golden: Golden) -> Check:
-    tokenizer = reranker._tokenizer
+    tokenizer = reranker.tokenizer
     found = (len(tokenizer.prefix_ids), tuple(tokenizer.suffix_ids), (tokenizer.yes_id, tokenizer.no_id))
     shown = f"prefix {found[0]} tokens, suffix {list(found[1])}, answers {list(found[2])}"
     if reranker.config.vocab_size != golden.model.shape.vocab_size or reranker.prompt.id != golden.model.prompt:
@@ -104,7 +104,7 @@ def _prompt_ids(reranker: Reranker, golden: Golden) -> Check:
 
 def _answer_words(reranker: Reranker) -> Check:
     """One token each, two different ones, inside the vocabulary. A tokenizer with an unknown-word token makes both the same."""
-    tokenizer, prompt = reranker._tokenizer, reranker.prompt
+    tokenizer, prompt = reranker.tokenizer, reranker.prompt
     try:
         ids = [tokenizer.text.single(word) for word in (prompt.yes, prompt.no)]
     except GigarankError as error:
@@ -118,7 +118,7 @@ def _answer_words(reranker: Reranker) -> Check:
 
 
 def _head(reranker: Reranker) -> Check:
-    answer = reranker._answer  # (hidden_size,)
+    answer = reranker.answer  # (hidden_size,)
     norm = float(torch.linalg.vector_norm(answer))
     if not math.isfinite(norm):
         return Check("head", False, "the rows of the answer words hold NaN or infinity")

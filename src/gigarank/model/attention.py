@@ -69,15 +69,10 @@ def _long_context(queries: Tensor, keys: Tensor, values: Tensor, context: int) -
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool) -> Tensor:
-    """The key heads stand in the batch dimension, so that the query heads of a group read the same keys without a copy."""
-    length, heads, head_dim = queries.shape
-    kv_heads = keys.shape[1]
-    group = heads // kv_heads
-    grouped = queries.view(length, kv_heads, group, head_dim).permute(1, 2, 0, 3)  # (kv_heads, group, length, head_dim)
-    shared_keys = keys.transpose(0, 1)[:, None].expand(-1, group, -1, -1)
-    shared_values = values.transpose(0, 1)[:, None].expand(-1, group, -1, -1)
-    mixed = F.scaled_dot_product_attention(grouped, shared_keys, shared_values, attn_mask=mask, is_causal=causal)
-    return mixed.permute(2, 0, 1, 3).reshape(length, heads, head_dim)
+    """torch's kernel; it reads a group's keys for each of its query heads without copying them."""
+    query, key, value = (part.transpose(0, 1)[None] for part in (queries, keys, values))  # (1, heads, rows, head_dim)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=True)
+    return mixed[0].transpose(0, 1)
 
 
 def padded_attention(queries: Tensor, keys: Tensor, values: Tensor, context: tuple[Tensor, Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from gigarank.model.linear import ROW_MULTIPLE
 from gigarank.model.packed import Context, Kept, KeyValues, PackedBatch
 from gigarank.model.weights import LayerWeights, Weights
 
-_TILE_ROWS = 1_024  # rows that the projections and the MLP take at once: their intermediates stay in cache, and bounded
+TILE_ROWS = 1_024  # rows that the projections and the MLP take at once: their intermediates stay in cache, and bounded
 
 
 class Decoder:
@@ -122,7 +122,7 @@ def _mix_padded(queries: Tensor, own: KeyValues, context: Context, index: int) -
 
 
 def _tiles(rows: int) -> list[slice]:
-    return [slice(start, min(start + _TILE_ROWS, rows)) for start in range(0, rows, _TILE_ROWS)]
+    return [slice(start, min(start + TILE_ROWS, rows)) for start in range(0, rows, TILE_ROWS)]
 
 
 def _pad_rows(outputs: Tensor) -> Tensor:

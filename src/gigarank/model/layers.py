@@ -40,8 +40,17 @@ class Rotary:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    """Writes x (rows, heads, head_dim) turned by its position to `out`: the halves of a head are the two coordinates."""
+    """Writes x (rows, heads, head_dim) turned by its position to `out`: the halves of a head are the two coordinates.
+
+    In half precision both products are rounded before they are added, as in transformers; else they are fused.
+    """
     left, right = x.chunk(2, dim=-1)
     out_left, out_right = out.chunk(2, dim=-1)
-    torch.mul(left, cos, out=out_left).sub_(right * sin)
-    torch.mul(right, cos, out=out_right).add_(left * sin)
+    torch.mul(left, cos, out=out_left)
+    torch.mul(right, cos, out=out_right)
+    if x.element_size() < 4:
+        out_left.sub_(right * sin)
+        out_right.add_(left * sin)
+    else:
+        out_left.addcmul_(right, sin, value=-1)
+        out_right.addcmul_(left, sin)
