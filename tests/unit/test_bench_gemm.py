@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from gigarank.bench.gemm import TILE_ROWS, BatchRows, GemmLimit, flops, products
+from gigarank.bench.gemm import BatchRows, GemmLimit, flops, products
 from gigarank.catalogue import RERANKER_0_6B, Shape
 from gigarank.model.config import ModelConfig
+from gigarank.model.decoder import TILE_ROWS
 from gigarank.model.linear import Linear, PlainLinear
 from gigarank.model.weights import Placement, Weights, load_weights, random_tensors
 
