@@ -80,6 +80,7 @@ def test_a_real_checkpoint_gives_what_the_library_gives(
     (tmp_path / "config.json").write_text(json.dumps(tiny.CONFIGS["qwen3"].to_json()))
     (tmp_path / "tokenizer.json").write_text(tiny.qwen_json())
     done = gigarank("embed", "--model", str(tmp_path), *more, stdin=TEXTS)
-    expected = Embedder.load(tmp_path).embed(**{kind: TEXTS.splitlines()}, **settings)
+    asked: dict[str, Any] = {kind: TEXTS.splitlines(), **settings}
+    expected = Embedder.load(tmp_path).embed(**asked)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["embedding"] for line in done.stdout.splitlines()] == expected.tolist()
