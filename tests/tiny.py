@@ -66,7 +66,7 @@ def reranker(
     **numerics: Any,
 ) -> Reranker:
     """Ours on random weights; `numerics` replaces fields of the chosen Numerics, such as linear='plain'."""
-    chosen = dataclasses.replace(choose_numerics("cpu", dtype), **numerics)
+    chosen = dataclasses.replace(choose_numerics(numerics.get("device", "cpu"), dtype), **numerics)
     loaded = assemble(name, CONFIGS[name], tensors_of(name), options or EngineOptions(), chosen)
     return Reranker(loaded, PromptTokenizer(qwen_text(), prompt, loaded.max_pair_tokens))
 

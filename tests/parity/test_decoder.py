@@ -34,6 +34,18 @@ BUDGETS = {
 }
 
 
+DEVICES = pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
+        ),
+    ],
+)
+
+
 def expected(model: Any, pairs: list[Pair], prompt: PromptFormat = QWEN3_V1, limit: int = 8_192) -> list[float]:
     ids = [tiny.card_ids(prompt, pair.instruction, pair.query, pair.document, limit) for pair in pairs]
     return [tiny.card_logit(model, one, prompt) for one in ids]
@@ -44,41 +56,46 @@ def qwen3_double() -> Any:
     return tiny.reference(tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3"), "fp64")
 
 
+@DEVICES
 @pytest.mark.parametrize("name", tiny.CONFIGS)
-def test_every_architecture_equals_transformers_in_float64(name: str) -> None:
+def test_every_architecture_equals_transformers_in_float64(name: str, device: str) -> None:
     model = tiny.reference(tiny.CONFIGS[name], tiny.tensors_of(name), "fp64")
-    scores = tiny.reranker(name, "fp64").score(PAIRS)
+    scores = tiny.reranker(name, "fp64", device=device).score(PAIRS)
     assert [score.logit for score in scores] == pytest.approx(expected(model, PAIRS), abs=1e-10, rel=0)
 
 
+@DEVICES
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("attention", ["segments", "padded"])
-def test_every_packing_equals_transformers_in_float64(qwen3_double: Any, budget: str, attention: str) -> None:
-    ours = tiny.reranker("qwen3", "fp64", BUDGETS[budget], attention=attention)
+def test_every_packing_equals_transformers_in_float64(qwen3_double: Any, budget: str, attention: str, device: str) -> None:
+    ours = tiny.reranker("qwen3", "fp64", BUDGETS[budget], attention=attention, device=device)
     got = [score.logit for score in ours.score(PAIRS)]
     assert got == pytest.approx(expected(qwen3_double, PAIRS), abs=1e-10, rel=0)
 
 
+@DEVICES
 @pytest.mark.parametrize("limit", [75, 90, 200, 1_000])
-def test_truncation_cuts_where_the_model_card_cuts(qwen3_double: Any, limit: int) -> None:
+def test_truncation_cuts_where_the_model_card_cuts(qwen3_double: Any, limit: int, device: str) -> None:
     pairs = [Pair("Katze", LONG), Pair("Katze", "kurz")]
-    ours = tiny.reranker("qwen3", "fp64", EngineOptions(max_pair_tokens=limit))
+    ours = tiny.reranker("qwen3", "fp64", EngineOptions(max_pair_tokens=limit), device=device)
     scores = ours.score(pairs)
     assert [score.logit for score in scores] == pytest.approx(expected(qwen3_double, pairs, limit=limit), abs=1e-10, rel=0)
     assert scores[0].truncated
 
 
-def test_a_document_of_five_thousand_tokens(qwen3_double: Any) -> None:
+@DEVICES
+def test_a_document_of_five_thousand_tokens(qwen3_double: Any, device: str) -> None:
     pairs = [Pair("Katze", LONG), Pair("Katze", "kurz")]
-    scores = tiny.reranker("qwen3", "fp64").score(pairs)
+    scores = tiny.reranker("qwen3", "fp64", device=device).score(pairs)
     assert scores[0].tokens > 5_000
     assert not scores[0].truncated
     assert [score.logit for score in scores] == pytest.approx(expected(qwen3_double, pairs), abs=1e-10, rel=0)
 
 
-def test_a_query_longer_than_its_document(qwen3_double: Any) -> None:
+@DEVICES
+def test_a_query_longer_than_its_document(qwen3_double: Any, device: str) -> None:
     pairs = [Pair(LONG[:6_000], "kurz"), Pair(LONG[:6_000], "ein wenig länger, " * 9)]
-    scores = tiny.reranker("qwen3", "fp64").score(pairs)
+    scores = tiny.reranker("qwen3", "fp64", device=device).score(pairs)
     assert [score.logit for score in scores] == pytest.approx(expected(qwen3_double, pairs), abs=1e-10, rel=0)
 
 
@@ -89,7 +106,9 @@ def test_the_second_prompt_format_equals_transformers_and_differs_from_the_first
     assert all(abs(a - b) > 1e-6 for a, b in zip(scores, canonical, strict=True))
 
 
-@pytest.mark.parametrize(("dtype", "linear"), [("fp32", "plain"), ("fp32", "packed"), ("bf16", "plain"), ("bf16", "packed")])
+@pytest.mark.parametrize(
+    ("dtype", "linear"), [("fp32", "plain"), ("fp32", "packed"), ("bf16", "plain"), ("bf16", "packed"), ("fp16", "plain")]
+)
 def test_working_precisions_stay_within_their_stated_tolerance(dtype: str, linear: str) -> None:
     model = tiny.reference(tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3"), dtype)
     ours = tiny.reranker("qwen3", dtype, linear=linear)
@@ -101,9 +120,9 @@ def test_working_precisions_stay_within_their_stated_tolerance(dtype: str, linea
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 def test_cuda_equals_the_cpu_within_the_stated_tolerance(dtype: str) -> None:
-    on_gpu = tiny.reranker("qwen3", dtype, device="cuda", linear="plain", attention="padded", deterministic=False)
+    on_gpu = tiny.reranker("qwen3", dtype, device="cuda")
     on_cpu = tiny.reranker("qwen3", "fp32")
     got, wanted = ([score.logit for score in model.score(PAIRS)] for model in (on_gpu, on_cpu))
     assert got == pytest.approx(wanted, abs=on_gpu.numerics.tolerance, rel=0)

@@ -23,7 +23,7 @@ def make_pairs(seed: int, count: int) -> list[Pair]:
     return [Pair(dice.choice(queries), text(150), dice.choice([None, "Find code"])) for _ in range(count)]
 
 
-@pytest.fixture(scope="module", params=["fp32", "bf16", "fp64"])
+@pytest.fixture(scope="module", params=["fp32", "bf16", "fp16", "fp64"])
 def model(request: pytest.FixtureRequest) -> Reranker:
     return tiny.reranker("qwen3", request.param)
 
@@ -54,7 +54,9 @@ def test_whatever_the_batch_budget(budget: int, kept: int) -> None:
 
 @pytest.mark.parametrize("linear", ["plain", "packed"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("inner", "outer"), [(1024, 2048), (1024, 1024), (2048, 1024), (1024, 3072), (3072, 1024), (576, 192)])
+@pytest.mark.parametrize(
+    ("inner", "outer"), [(1024, 2048), (2048, 1024), (1024, 3072), (3072, 1024), (576, 192), (576, 1536), (1536, 576)]
+)
 def test_a_row_of_a_product_does_not_depend_on_the_other_rows(linear: str, dtype: torch.dtype, inner: int, outer: int) -> None:
     if linear == "packed" and not packed_available(dtype):
         pytest.skip(f"no packed kernel for {dtype} on this CPU")
@@ -63,13 +65,17 @@ def test_a_row_of_a_product_does_not_depend_on_the_other_rows(linear: str, dtype
     weight = (torch.randn(outer, inner, generator=generator) / inner**0.5).to(dtype)
     product: Linear = PackedLinear(weight) if linear == "packed" else PlainLinear(weight)
     residual = torch.randn(1_056, outer, generator=generator).to(dtype)
-    whole = product(rows), product.silu(rows), product.plus(rows, residual.clone())
+    whole = _all_ways(product, rows, residual)
     for count in (ROW_MULTIPLE, 2 * ROW_MULTIPLE, 7 * ROW_MULTIPLE, 512):
         for start in (0, 5, 100):
             part = slice(start, start + count)
-            got = product(rows[part]), product.silu(rows[part]), product.plus(rows[part], residual[part].clone())
-            for ours, theirs in zip(got, whole, strict=True):
+            for ours, theirs in zip(_all_ways(product, rows[part], residual[part]), whole, strict=True):
                 assert torch.equal(ours, theirs[part])
+
+
+def _all_ways(product: Linear, rows: torch.Tensor, other: torch.Tensor) -> list[torch.Tensor]:
+    """The product alone and with each operation that can follow it."""
+    return [product(rows), product.silu(rows), product.times(rows, other.clone()), product.plus(rows, other.clone())]
 
 
 def test_equal_documents_keep_the_order_of_the_request() -> None:

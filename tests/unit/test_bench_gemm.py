@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gigarank.bench.gemm import BatchRows, GemmLimit, flops, products
+from gigarank.bench.gemm import BatchRows, GemmLimit, flops
 from gigarank.catalogue import RERANKER_0_6B, Shape
 from gigarank.model.config import ModelConfig
 from gigarank.model.decoder import TILE_ROWS
@@ -65,10 +65,3 @@ def test_flops_of_the_official_shape_are_two_a_parameter_and_token() -> None:
     config = ModelConfig.from_shape(RERANKER_0_6B.shape)
     everything = flops(config, [BatchRows(16_000, 16_000)])
     assert everything / 16_000 == pytest.approx(2 * 440_466_432, rel=1e-3)  # the norms are the rest of the blocks' parameters
-
-
-def test_products_of_the_last_layer_read_the_same_widths(weights: Weights) -> None:
-    batch = BatchRows(64, 2)
-    assert [width for *_, width in products(weights.layers[0], batch, last=False)] == [
-        width for *_, width in products(weights.layers[0], batch, last=True)
-    ]

@@ -39,6 +39,15 @@ def test_transformers_5_keys_give_the_same() -> None:
     assert parse_config(changed(rope_theta="ABSENT")).rope_theta == 10_000.0
 
 
+def test_a_scaling_added_by_hand_to_a_newer_file_is_refused_too() -> None:
+    both = changed(
+        rope_parameters={"rope_theta": 1000000, "rope_type": "default"}, rope_scaling={"type": "yarn", "factor": 4.0}
+    )
+    both["rope_scaling"]["rope_type"] = "yarn"
+    with pytest.raises(UnsupportedArchitecture, match="rope_scaling 'yarn'"):
+        parse_config(both)
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_what_is_written_is_read_back(model: Model) -> None:
     config = ModelConfig.from_shape(model.shape)
@@ -55,6 +64,11 @@ def test_what_is_written_is_read_back(model: Model) -> None:
         ("rope_scaling", {"type": "yarn", "factor": 4.0}, "rope_scaling 'yarn'"),
         ("rope_scaling", {"rope_type": "llama3", "factor": 8.0}, "rope_scaling 'llama3'"),
         ("rope_parameters", {"rope_type": "dynamic", "rope_theta": 1e6}, "rope_scaling 'dynamic'"),
+        (
+            "rope_parameters",
+            {"full_attention": {"rope_type": "default", "rope_theta": 1e6}},
+            "rope_parameters 'full_attention'",
+        ),
         ("partial_rotary_factor", 0.5, "partial_rotary_factor 0.5"),
         ("hidden_act", "gelu", "hidden_act 'gelu'"),
         ("mlp_bias", True, "mlp_bias True"),
@@ -74,6 +88,9 @@ def test_what_the_decoder_would_compute_wrongly_is_refused(key: str, value: Any,
         ("vocab_size", "many", "vocab_size must be .* not 'many'"),
         ("intermediate_size", True, "intermediate_size must be .* not True"),
         ("num_key_value_heads", 5, "num_attention_heads 16 is no multiple of num_key_value_heads 5"),
+        ("rms_norm_eps", None, "rms_norm_eps must be a number above 0, not None"),
+        ("rope_theta", "1e6x", "rope_theta must be a number above 0, not '1e6x'"),
+        ("rope_scaling", "yarn", "rope_scaling must be an object, not 'yarn'"),
         ("head_dim", 127, "head_dim must be even for rotary positions, not 127"),
     ],
 )

@@ -87,6 +87,10 @@ def test_files_keep_their_order_and_blank_text_files_are_left_out(tmp_path: Path
     assert texts(read_documents(files, None, "text")) == ["B", "A", "C"]
 
 
+def test_blank_lines_above_a_csv_header_are_passed_over(tmp_path: Path) -> None:
+    assert texts(read(write(tmp_path, "a.csv", "\n\nid,text\n1,foo\n"))) == ["foo"]
+
+
 def test_a_csv_field_may_be_longer_than_the_csv_modules_default(tmp_path: Path) -> None:
     long = "word " * 100_000
     assert texts(read(write(tmp_path, "a.csv", f"text\n{long}\n"))) == [long]

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
+from gigarank.engine import request
 from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.plan import Piece
@@ -211,6 +212,19 @@ def test_a_folders_own_prompt_format_is_used_unless_another_is_asked_for(tmp_pat
     folder = saved(tmp_path, prompt="nano-v1")
     assert Reranker.load(folder).prompt == NANO_V1
     assert Reranker.load(folder, options=EngineOptions(prompt="qwen3-v1")).prompt == QWEN3_V1
+
+
+def test_an_embedders_folder_is_refused(tmp_path: Path) -> None:
+    (saved(tmp_path) / "1_Pooling").mkdir()
+    with pytest.raises(InvalidInput, match=r"is an embedder, its folder says \(1_Pooling\).*Embedder\.load"):
+        Reranker.load(tmp_path)
+
+
+def test_more_documents_than_are_encoded_at_once_keep_their_places(monkeypatch: pytest.MonkeyPatch, model: Reranker) -> None:
+    texts = [f"{word} {number}" for number in range(4) for word in ("mars", "venus", "red")]
+    wanted = model.score([(QUERY, text) for text in texts])
+    monkeypatch.setattr(request, "_PORTION_CHARACTERS", 20)
+    assert model.score([(QUERY, text) for text in texts]) == wanted
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -60,6 +61,12 @@ def test_a_broken_tokenizer_file_is_a_checkpoint_error(broken: str) -> None:
         TextTokenizer(broken)
 
 
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be read"):
+        TextTokenizer.from_folder(tmp_path)
+
+
 def test_truncation_and_padding_saved_in_the_file_are_switched_off() -> None:
     raw = json.loads(tiny.qwen_json())
     raw["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
@@ -87,7 +94,7 @@ def test_the_end_of_a_document_is_cut(length: int, room: int, stop: int) -> None
 def test_windows_by_hand() -> None:
     assert windows(25, 10, 2, None) == [Part(0, 10), Part(8, 18), Part(16, 25)]
     assert windows(25, 10, 2, 2) == [Part(0, 10), Part(8, 18)]
-    assert windows(10, 10, 9, None) == [Part(0, 10)]
+    assert windows(10, 10, 9, None) == windows(10, 10, 256, None) == [Part(0, 10)]
     with pytest.raises(InvalidInput, match=r"overlap_tokens: 10 must be smaller than a window, which holds 10"):
         windows(25, 10, 10, None)
 

@@ -117,9 +117,10 @@ def test_files_that_are_not_there_or_not_readable_are_named(tmp_path: Path) -> N
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "gone.safetensors"}}')
     with pytest.raises(CheckpointError, match=r"shards missing: gone\.safetensors"):
         TensorFiles(tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="no usable weight_map"):
-        TensorFiles(tmp_path)
+    for useless in ("{}", "[]", "null", '{"weight_map": {"x": ["list"]}}', "{"):
+        (tmp_path / "model.safetensors.index.json").write_text(useless)
+        with pytest.raises(CheckpointError, match="no usable weight_map"):
+            TensorFiles(tmp_path)
 
 
 def test_a_tensor_in_two_files_is_an_error(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ words' ids in 1_LogitScore, and the prompt as a chat template. Invariant: the we
 ones are, so that a contestant's fp32 copy is exact.
 """
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
@@ -49,7 +51,7 @@ def write_checkpoint(folder: Path, shape: Shape, prompt: PromptFormat, seed: int
     tokenizer = qwen_tokenizer(shape.vocab_size)
     source = random_tensors(config, seed, torch.bfloat16)
     write_model(folder, config, source, prompt)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     write_reranker_layout(folder, prompt, tokenizer, shape.max_position_embeddings)
     return tokenizer
 
@@ -57,7 +59,10 @@ def write_checkpoint(folder: Path, shape: Shape, prompt: PromptFormat, seed: int
 def write_model(folder: Path, config: ModelConfig, source: TensorDict, prompt: PromptFormat) -> None:
     """config.json, the weights, and the prompt's name for the engine."""
     tensors = {name: source.get(name).contiguous() for name in source.shapes()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    try:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        raise OSError(errno.EIO, f"cannot be written: {error}", str(folder / "model.safetensors")) from error
     _write_json(folder / "config.json", config.to_json())
     _write_json(folder / "gigarank.json", {"prompt": prompt.id})
 

@@ -167,10 +167,13 @@ def _read_csv(file: str, stream: BinaryIO, field: str) -> Iterator[Document]:
     csv.field_size_limit(_LONGEST_CSV_FIELD)
     rows = csv.reader((line for _, line in _lines(file, stream)), strict=True)
     try:
-        header = next(rows, [])
-        if header and header.count(field) != 1:
-            raise _bad(file, f"the header names {field!r} {header.count(field)} times; it has {', '.join(header)}", 1)
-        column = header.index(field) if header else 0
+        header = next(filter(None, rows), None)
+        if header is None:
+            return
+        if header.count(field) != 1:
+            found = f"the header names {field!r} {header.count(field)} times; it has {', '.join(header)}"
+            raise _bad(file, found, rows.line_num)
+        column = header.index(field)
         for number, row in enumerate(filter(None, rows), start=1):
             if len(row) <= column:
                 raise _bad(file, f"the row has {len(row)} of {len(header)} fields, none for {field!r}", rows.line_num)

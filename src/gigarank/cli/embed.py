@@ -85,7 +85,8 @@ def check_output(path: Path | None) -> None:
     """Refuse a file that could not be written before the work is done for it."""
     if path is None:
         return
-    if path.suffix.lower() not in _SUFFIXES and not path.exists():
+    is_stream = path.exists() and not path.is_file()  # a device or a pipe has no suffix, and nothing to lose
+    if path.suffix.lower() not in _SUFFIXES and not is_stream:
         known = " or ".join(_SUFFIXES)
         raise InvalidInput(f"output: {path} must end in {known}", param="output", limit=known, received=str(path))
     if path.is_dir() or not path.absolute().parent.is_dir():

@@ -38,7 +38,7 @@ class LoadOptions:
         int | None,
         typer.Option(
             min=1,
-            help="Longest prompt in tokens, template included; the model's own limit if not given.",
+            help="Longest prompt in tokens, template included; 32,768 or the model's own limit if not given.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),

@@ -16,7 +16,7 @@ from rich.table import Table
 from gigarank.catalogue import MODELS, Model, find, unknown
 from gigarank.cli.command import Debug, Json, as_command
 from gigarank.cli.loading import fetch
-from gigarank.cli.output import emit, is_terminal
+from gigarank.cli.output import emit, is_terminal, note
 from gigarank.cli.terminal import as_text
 
 _PUBLISHED = "published by the authors (arXiv 2506.05176), not measured here"
@@ -74,6 +74,9 @@ def list_models(options: ListOptions) -> None:
         emit(as_text(_table(places)) + _folders(places))
     else:
         emit("".join("\t".join(_row(model, place)) + "\n" for model, place in places))
+        for model, _ in places:
+            if model.caveat:
+                note(f"note: {model.caveat}")
 
 
 def show_model(options: NameOptions) -> None:
@@ -128,7 +131,8 @@ def _table(places: list[tuple[Model, Path | None]]) -> Table:
 def _folders(places: list[tuple[Model, Path | None]]) -> str:
     """Where those are that are here; a path may be longer than any column."""
     here = [f"{model.name} is in {place}\n" for model, place in places if place]
-    return "\n" + "".join(here) + "gigarank models get NAME brings one\n"
+    caveats = [f"{model.caveat}\n" for model, _ in places if model.caveat]
+    return "\n" + "".join(here) + "gigarank models get NAME brings one\n" + "".join(caveats)
 
 
 def _paragraphs(described: dict[str, Any]) -> str:

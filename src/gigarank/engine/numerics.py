@@ -18,7 +18,7 @@ TORCH_DTYPES: dict[Dtype, torch.dtype] = {
 }
 TOLERANCES: dict[Dtype, float] = {"fp32": 1e-4, "bf16": 0.5, "fp16": 0.1, "fp64": 1e-10}
 """How far a raw logit may be from transformers' in the same precision, and from itself in another batch where the numerics
-are not deterministic. docs/exactness.md says how they were found."""
+are not deterministic. Each leaves room over the largest difference that the tests see."""
 
 
 def choose_numerics(device: str = "auto", dtype: str = "auto") -> Numerics:
@@ -33,13 +33,13 @@ def choose_numerics(device: str = "auto", dtype: str = "auto") -> Numerics:
     reasons = (
         device_reason,
         dtype_reason,
-        "linear packed: oneDNN has a kernel for this CPU and precision, the fastest measured"
+        "linear packed: oneDNN has a kernel for this CPU and precision"
         if packed
         else f"linear plain: torch's own product, oneDNN's packed one does not serve {chosen_dtype} on {chosen_device}",
         "attention segments: each document alone, by the fused kernel"
         if on_cpu
         else "attention padded: the documents of a query in one call, so that a GPU is filled",
-        "deterministic: row counts are padded so that no score depends on its batch, at under 1% of the time"
+        "deterministic: row counts are padded so that no score depends on its batch, by at most 15 rows a batch"
         if on_cpu
         else "not deterministic: a GPU's products choose their kernel by the number of rows",
     )

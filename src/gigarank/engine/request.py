@@ -4,7 +4,8 @@ Knows the tokenizer and the plan's pieces; runs nothing. Invariant: every pair h
 with the same instruction, or the same instruction and query, share pieces.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from array import array
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from gigarank.engine.tokenizer import Part, PromptTokenizer, cut, windows
 from gigarank.errors import InvalidInput
 from gigarank.types import Pair, Usage, Window, Windows
 
+_PORTION_CHARACTERS = 4_000_000  # encoded at once: enough for all cores, and bounded before documents are cut
 _Key = TypeVar("_Key", bound=Hashable)
 
 
@@ -31,13 +33,13 @@ class Encoded:
     """A request in tokens. `ids[i]` belongs to `pieces[i]`; `readings` is keyed by the wanted pieces' indices."""
 
     pieces: list[Piece] = field(default_factory=list)
-    ids: list[list[int]] = field(default_factory=list)
+    ids: list[Sequence[int]] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
 
     def add(self, ids: list[int], parent: int | None, reading: Reading | None = None) -> int:
         """Appends a piece and gives its index."""
         self.pieces.append(Piece(len(ids), parent, wanted=reading is not None))
-        self.ids.append(ids)
+        self.ids.append(array("I", ids))  # 4 bytes a token: all documents of a request wait here
         index = len(self.pieces) - 1
         if reading is not None:
             self.readings[index] = reading
@@ -53,13 +55,26 @@ def encode(pairs: Sequence[Pair], tokenizer: PromptTokenizer, wide: Windows | No
     """The pieces of all pairs. Raises QueryTooLong, InvalidInput."""
     encoded = Encoded()
     parents = _shared_pieces(pairs, tokenizer, encoded)
-    documents = tokenizer.documents([pair.document for pair in pairs])
-    for index, (pair, ids) in enumerate(zip(pairs, documents, strict=True)):
-        parent = parents[pair.instruction, pair.query]
-        room = tokenizer.room(_context_tokens(encoded.pieces, parent))
-        for reading in _readings(index, len(ids), room, wide):
-            encoded.add(ids[reading.part.start : reading.part.stop] + tokenizer.suffix_ids, parent, reading)
+    for some in _portions(pairs):
+        documents = tokenizer.documents([pairs[index].document for index in some])
+        for index, ids in zip(some, documents, strict=True):
+            pair = pairs[index]
+            parent = parents[pair.instruction, pair.query]
+            room = tokenizer.room(_context_tokens(encoded.pieces, parent))
+            for reading in _readings(index, len(ids), room, wide):
+                encoded.add([*ids[reading.part.start : reading.part.stop], *tokenizer.suffix_ids], parent, reading)
     return encoded
+
+
+def _portions(pairs: Sequence[Pair]) -> Iterator[range]:
+    """Runs of pairs whose documents have at most `_PORTION_CHARACTERS` together, or a single longer one."""
+    start = characters = 0
+    for index, pair in enumerate(pairs):
+        if index > start and characters + len(pair.document) > _PORTION_CHARACTERS:
+            yield range(start, index)
+            start, characters = index, 0
+        characters += len(pair.document)
+    yield range(start, len(pairs))
 
 
 def _shared_pieces(pairs: Sequence[Pair], tokenizer: PromptTokenizer, encoded: Encoded) -> dict[tuple[str | None, str], int]:

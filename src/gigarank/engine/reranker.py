@@ -113,6 +113,12 @@ class Reranker:
 
 
 def _refuse_embedder(checkpoint: Checkpoint) -> None:
+    if (checkpoint.folder / "1_Pooling").is_dir():  # the layout's own mark of a model that gives vectors
+        raise InvalidInput(
+            f"model: {checkpoint.name} is an embedder, its folder says (1_Pooling), not a reranker; load it with Embedder.load",
+            param="model",
+            received=checkpoint.name,
+        )
     if checkpoint.model is not None and checkpoint.model.kind != "reranker":
         raise InvalidInput(
             f"model: {checkpoint.name} is an {checkpoint.model.kind}, not a reranker; load it with Embedder.load",

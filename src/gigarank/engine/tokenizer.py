@@ -43,7 +43,10 @@ class TextTokenizer:
         path = folder / "tokenizer.json"
         if not path.exists():
             raise CheckpointError(f"{folder}: no tokenizer.json", param="model", received=str(folder))
-        return cls(path.read_text(encoding="utf-8"))
+        try:
+            return cls(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}", param="model") from error
 
     def template(self, text: str) -> list[int]:
         """Ids of a template's text, special tokens included."""
@@ -147,6 +150,8 @@ def cut(length: int, room: int) -> list[Part]:
 def windows(length: int, room: int, overlap: int, most: int | None) -> list[Part]:
     """Windows of `room` tokens over a document of `length`, neighbours sharing `overlap`; at most `most` of them, from the
     start. Raises InvalidInput where the overlap leaves no step."""
+    if length <= room:
+        return [Part(0, length)]
     if overlap >= room:
         raise InvalidInput(
             f"windows.overlap_tokens: {overlap} must be smaller than a window, which holds {room} tokens of the document here",

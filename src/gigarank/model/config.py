@@ -93,7 +93,7 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
         vocab_size=_positive(raw, "vocab_size"),
         tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
         rope_theta=_rope_theta(raw),
-        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+        rms_norm_eps=_number(raw.get("rms_norm_eps", 1e-6), "rms_norm_eps"),
         max_position_embeddings=_positive(raw, "max_position_embeddings"),
         qk_norm=model_type == "qwen3",
         qkv_bias=model_type == "qwen2" or bool(raw.get("attention_bias", False)),
@@ -133,21 +133,37 @@ def _check_dimensions(config: ModelConfig) -> None:
         )
 
 
+def _number(value: object, key: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise CheckpointError(f"config.json: {key} must be a number above 0, not {value!r}", param=key, received=value)
+    return float(value)
+
+
 def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The rotary settings of transformers 5 (`rope_parameters`) or 4 (`rope_scaling`); empty where there are none."""
-    return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    """The rotary settings of transformers 5 (`rope_parameters`) and 4 (`rope_scaling`), together: a file may hold both, and
+    each can change the angles. Empty where there are none."""
+    settings: dict[str, Any] = {}
+    for key in ("rope_parameters", "rope_scaling"):
+        found = raw.get(key) or {}
+        if not isinstance(found, Mapping):
+            raise CheckpointError(f"config.json: {key} must be an object, not {found!r}", param=key, received=found)
+        settings |= found
+    return settings
 
 
 def _rope_theta(raw: Mapping[str, Any]) -> float:
-    return float(_rope(raw).get("rope_theta") or raw.get("rope_theta") or _DEFAULT_ROPE_THETA)
+    theta = _rope(raw).get("rope_theta") or raw.get("rope_theta") or _DEFAULT_ROPE_THETA
+    return _number(theta, "rope_theta")
 
 
 def _refuse_unknown_variants(raw: Mapping[str, Any]) -> None:
     rope = _rope(raw)
-    layer_types = set(raw.get("layer_types") or ())
+    layer_types = {str(kind) for kind in raw.get("layer_types") or ()}
+    per_layer_rope = ", ".join(sorted(key for key, value in rope.items() if isinstance(value, Mapping)))
     sliding = raw.get("use_sliding_window", raw.get("model_type") != "qwen3" and bool(raw.get("sliding_window")))
     refused: dict[str, tuple[Any, set[Any]]] = {
-        "rope_scaling": (rope.get("rope_type") or rope.get("type") or "default", {"default"}),
+        "rope_scaling": (str(rope.get("rope_type") or rope.get("type") or "default"), {"default"}),
+        "rope_parameters": (per_layer_rope, {""}),
         "partial_rotary_factor": (rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0, {1.0}),
         "hidden_act": (raw.get("hidden_act", "silu"), {"silu", "swish"}),
         "use_sliding_window": (bool(sliding), {False}),

@@ -72,7 +72,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if index.exists():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise CheckpointError(f"{index}: no usable weight_map: {error}", param="model") from error
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
