@@ -128,6 +128,7 @@ def test_the_list_of_models_fits_and_says_which_are_here(gigarank_command: list[
     (small,) = [row.split() for row in rows if row.startswith("qwen3-reranker-0.6b")]
     assert small[-5:] == ["reranker", "596M", "32,768", "Apache-2.0", "-"]
     assert rows[-1] == "gigarank models get NAME brings one"
+    assert any(row.startswith("nano is a small, mostly English model") for row in rows)
 
 
 def test_documents_can_be_typed(overlap_command: list[str]) -> None:

@@ -6,6 +6,7 @@ as such.
 
 import json as json_text
 import sys
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -129,10 +130,10 @@ def _table(places: list[tuple[Model, Path | None]]) -> Table:
 
 
 def _folders(places: list[tuple[Model, Path | None]]) -> str:
-    """Where those are that are here; a path may be longer than any column."""
+    """Where those are that are here (a path may be longer than any column), and what is to be known of them."""
     here = [f"{model.name} is in {place}\n" for model, place in places if place]
-    caveats = [f"{model.caveat}\n" for model, _ in places if model.caveat]
-    return "\n" + "".join(here) + "gigarank models get NAME brings one\n" + "".join(caveats)
+    caveats = [textwrap.fill(model.caveat, 79) + "\n" for model, _ in places if model.caveat]
+    return "\n" + "".join(here) + "".join(caveats) + "gigarank models get NAME brings one\n"
 
 
 def _paragraphs(described: dict[str, Any]) -> str:
