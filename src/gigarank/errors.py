@@ -9,7 +9,18 @@
     │   └── UnsupportedArchitecture  unsupported_model  500   a model that this engine would run wrongly
     ├── ModelUnavailable             model_unavailable  503   known, but not on this machine and not to be fetched
     ├── DeviceUnavailable            no_device          500   the asked device or precision does not exist here
-    └── NonFiniteScore               non_finite_score   500   the model answered NaN or infinity
+    ├── NonFiniteScore               non_finite_score   500   the model answered NaN or infinity
+    ├── RequestTooLarge              request_too_large  413   more documents or bytes than one request may hold
+    ├── Unauthorized                 invalid_api_key    401   no key, or one that is not known
+    ├── RouteNotFound                not_found          404   no such path
+    ├── MethodNotAllowed             method_not_allowed 405   the path is there, the method is not
+    ├── RequestTimeout               request_timeout    408   the request did not arrive in time
+    ├── ClientClosed                 client_closed      499   whoever asked has left
+    ├── WorkerFailed                 worker_failed      500   the worker died with this request in it
+    └── TryLater                     try_later          503   nothing is wrong with the request; `retry_after` says when
+        ├── Overloaded               overloaded         429   the queue is full
+        ├── ModelLoading             model_loading      503   the model is on its way into memory
+        └── ShuttingDown             shutting_down      503   the server accepts nothing more
 
 Knows no transport: a status is a property of the error, and translating it is the transport's work.
 """
@@ -68,3 +79,61 @@ class DeviceUnavailable(GigarankError):
 
 class NonFiniteScore(GigarankError):
     code = "non_finite_score"
+
+
+class RequestTooLarge(GigarankError):
+    code = "request_too_large"
+    status = 413
+
+
+class Unauthorized(GigarankError):
+    code = "invalid_api_key"
+    status = 401
+
+
+class RouteNotFound(GigarankError):
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(GigarankError):
+    code = "method_not_allowed"
+    status = 405
+
+
+class RequestTimeout(GigarankError):
+    code = "request_timeout"
+    status = 408
+
+
+class ClientClosed(GigarankError):
+    code = "client_closed"
+    status = 499
+
+
+class WorkerFailed(GigarankError):
+    code = "worker_failed"
+
+
+class TryLater(GigarankError):
+    """`retry_after`: seconds after which another try has a fair chance."""
+
+    code = "try_later"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: float, limit: Any = None, received: Any = None) -> None:
+        super().__init__(message, limit=limit, received=received)
+        self.retry_after = retry_after
+
+
+class Overloaded(TryLater):
+    code = "overloaded"
+    status = 429
+
+
+class ModelLoading(TryLater):
+    code = "model_loading"
+
+
+class ShuttingDown(TryLater):
+    code = "shutting_down"

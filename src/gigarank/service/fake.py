@@ -1,0 +1,92 @@
+"""A backend without a model: the score is how many of the query's words a document has. For tests of HTTP, and for its bench.
+
+Invariant: deterministic, and in every field what a real backend would answer; a token is a word.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gigarank.engine.work import Result, Search, Timing, Work
+from gigarank.errors import ShuttingDown, UnknownModel
+from gigarank.service.backend import Answered, Embedded, ModelState, QueueState, Urgency
+from gigarank.types import Score, Usage
+
+_MODELS = (
+    ModelState("fake", ("nano", "qwen3-reranker-0.6b"), "reranker", "ready", 32_768, 1_764_000_000, "counts words"),
+    ModelState("fake-embedder", (), "embedder", "ready", 32_768, 1_764_000_000, "hashes words"),
+)
+_TEMPLATE_TOKENS = 9
+
+
+class FakeBackend:
+    """`delay_s`: how long every call takes."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.delay_s = delay_s
+        self.open = True
+
+    async def start(self) -> None:
+        self.open = True
+
+    async def drain(self, timeout_s: float) -> None:
+        self.open = False
+
+    def ready(self) -> bool:
+        return self.open
+
+    def models(self) -> Sequence[ModelState]:
+        return _MODELS
+
+    def queues(self) -> Sequence[QueueState]:
+        return [QueueState("fake", 0, 0, 0)]
+
+    async def score(self, model: str, work: Work, wait_s: float = 0.0) -> Result:
+        await self._enter(model)
+        outcomes = tuple(_scores(search, work.max_document_tokens) for search in work.searches)
+        documents = sum(len(scores) for scores in outcomes)
+        prefix = sum(len(search.query.split()) + len((search.instruction or "").split()) for search in work.searches)
+        read = sum(score.tokens for scores in outcomes for score in scores)
+        usage = Usage(documents, prefix, read, prefix + read + _TEMPLATE_TOKENS * documents)
+        return Result(outcomes, usage, Timing(0.0, 0.0, self.delay_s * 1e3))
+
+    async def embed(
+        self, model: str, texts: Sequence[str], *, task: str | None, dimensions: int | None, urgency: Urgency
+    ) -> Embedded:
+        await self._enter(model)
+        rows = np.array([_hashed(text, dimensions or 16) for text in texts], dtype=np.float32)
+        tokens = sum(len(text.split()) for text in texts)
+        return Embedded(rows, Usage(len(texts), 0, tokens, tokens))
+
+    async def answer(self, model: str, prompts: Sequence[str | Sequence[int]], urgency: Urgency) -> list[Answered]:
+        await self._enter(model)
+        return [Answered("yes", "no", -0.25, -1.75, len(prompt)) for prompt in prompts]
+
+    async def _enter(self, model: str) -> None:
+        if not self.open:
+            raise ShuttingDown("the server is shutting down", retry_after=1.0)
+        if not any(model in (state.name, *state.aliases) for state in _MODELS):
+            raise UnknownModel(f"model: no {model!r} here", param="model", received=model)
+        await asyncio.sleep(self.delay_s)
+
+
+def _scores(search: Search, most: int | None) -> tuple[Score, ...]:
+    asked = set(search.query.lower().split())
+    return tuple(_score(index, document, asked, most) for index, document in enumerate(search.documents))
+
+
+def _score(index: int, document: str, asked: set[str], most: int | None) -> Score:
+    words = document.lower().split()
+    read = words[:most]
+    logit = 2.0 * len(asked.intersection(read)) - 1.0
+    return Score(index, 1.0 / (1.0 + math.exp(-logit)), logit, len(read), len(read) < len(words))
+
+
+def _hashed(text: str, dimensions: int) -> list[float]:
+    row = [1.0] * dimensions
+    for word in text.split():
+        row[sum(word.encode()) % dimensions] += 1.0
+    length = math.hypot(*row)
+    return [value / length for value in row]
