@@ -3,6 +3,7 @@
     GigarankError                    code               status
     ├── InvalidInput                 invalid_input      400   a value that the caller can correct
     │   ├── QueryTooLong             context_exceeded   400   instruction and query leave no room for a document
+    │   ├── UnsupportedParameter unsupported_parameter 400 a wish that ignoring would turn into a lie
     │   ├── UnknownModel             model_not_found    404   no such name; carries the nearest ones
     │   └── BadFile                  bad_file           400   a file that cannot be read as what it should be
     ├── CheckpointError              bad_checkpoint     500   a missing, extra or misshaped tensor; a broken file
@@ -49,6 +50,10 @@ class InvalidInput(GigarankError, ValueError):
 
 class QueryTooLong(InvalidInput):
     code = "context_exceeded"
+
+
+class UnsupportedParameter(InvalidInput):
+    code = "unsupported_parameter"
 
 
 class UnknownModel(InvalidInput):

@@ -4,6 +4,7 @@ Values only: no torch, no HTTP. Invariant: a result holds one outcome for every 
 request, whatever became of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,6 +41,20 @@ class Work:
     max_query_tokens: int | None = None
     truncate: bool = True
     windows: Windows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A prompt in pieces, each (text, template?): special tokens count in what a template wrote, and in nothing else.
+
+    Its ids are those of the pieces, each encoded by itself, put together.
+    """
+
+    pieces: tuple[tuple[str, bool], ...]
+
+
+Prompt = str | Sequence[int] | Turns
+"""A whole prompt: text in which special tokens count, token ids, or pieces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gigarank.engine.work import Result, Tier, Work
+from gigarank.engine.work import Prompt, Result, Tier, Work
 from gigarank.types import Usage
 
 Vectors = npt.NDArray[np.float32]
@@ -34,6 +34,7 @@ class ModelState:
     dtype: str = ""
     instruction: str = ""  # the default instruction
     pinned: bool = False
+    prompt: str = "qwen3-v1"  # the prompt format's id, a key of prompt.FORMATS; an embedder's says nothing
     failure: str = ""  # why `state` is failed
 
 
@@ -92,8 +93,8 @@ class ScoringBackend(Protocol):
         """`task` None: the texts are documents; else they are queries of that task, and "" is the default task."""
         ...
 
-    async def answer(self, model: str, prompts: Sequence[str | Sequence[int]], urgency: Urgency) -> list[Answered]:
-        """Whole prompts, as text in which special tokens count as such, or as token ids; read as they are."""
+    async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
+        """Whole prompts, read as they are; one that does not fit raises InvalidInput."""
         ...
 
     def ready(self) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gigarank.engine.work import Result, Search, Timing, Work
-from gigarank.errors import ShuttingDown, UnknownModel
+from gigarank.engine.work import Prompt, Result, Search, Timing, Turns, Work
+from gigarank.errors import InvalidInput, ShuttingDown, UnknownModel
 from gigarank.service.backend import Answered, Embedded, ModelState, QueueState, Urgency
 from gigarank.types import Score, Usage
 
@@ -19,6 +19,7 @@ _MODELS = (
     ModelState("fake-embedder", (), "embedder", "ready", 32_768, 1_764_000_000, "hashes words"),
 )
 _TEMPLATE_TOKENS = 9
+_MOST_DIMENSIONS = 1_024
 
 
 class FakeBackend:
@@ -56,13 +57,20 @@ class FakeBackend:
         self, model: str, texts: Sequence[str], *, task: str | None, dimensions: int | None, urgency: Urgency
     ) -> Embedded:
         await self._enter(model)
+        if not 1 <= (dimensions or 16) <= _MOST_DIMENSIONS:
+            raise InvalidInput(
+                f"dimensions: must be from 1 to {_MOST_DIMENSIONS}, not {dimensions}",
+                param="dimensions",
+                limit=_MOST_DIMENSIONS,
+                received=dimensions,
+            )
         rows = np.array([_hashed(text, dimensions or 16) for text in texts], dtype=np.float32)
         tokens = sum(len(text.split()) for text in texts)
         return Embedded(rows, Usage(len(texts), 0, tokens, tokens))
 
-    async def answer(self, model: str, prompts: Sequence[str | Sequence[int]], urgency: Urgency) -> list[Answered]:
+    async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
         await self._enter(model)
-        return [Answered("yes", "no", -0.25, -1.75, len(prompt)) for prompt in prompts]
+        return [Answered("yes", "no", -0.25, -1.75, _length(prompt)) for prompt in prompts]
 
     async def _enter(self, model: str) -> None:
         if not self.open:
@@ -82,6 +90,12 @@ def _score(index: int, document: str, asked: set[str], most: int | None) -> Scor
     read = words[:most]
     logit = 2.0 * len(asked.intersection(read)) - 1.0
     return Score(index, 1.0 / (1.0 + math.exp(-logit)), logit, len(read), len(read) < len(words))
+
+
+def _length(prompt: Prompt) -> int:
+    if isinstance(prompt, Turns):
+        return sum(_length(text) for text, _ in prompt.pieces)
+    return len(prompt.split()) if isinstance(prompt, str) else len(prompt)
 
 
 def _hashed(text: str, dimensions: int) -> list[float]:
