@@ -1,0 +1,16 @@
+"""langchain-cohere: the compressor of a ContextualCompressionRetriever."""
+
+import os
+
+from langchain_cohere import CohereRerank
+from langchain_core.documents import Document
+
+URL = os.environ.get("GIGARANK_URL", "http://127.0.0.1:8000")
+KEY = os.environ.get("GIGARANK_API_KEY", "none")
+QUERY = "How do plants turn sunlight into energy?"
+TEXTS = ["The stock market fell on Friday.", "Plants turn sunlight into sugar.", "Bread rises because of yeast."]
+
+compressor = CohereRerank(model="nano", cohere_api_key=KEY, base_url=URL, top_n=3)
+documents = [Document(page_content=text) for text in TEXTS]
+for document in compressor.compress_documents(documents, QUERY):
+    print(f"{document.metadata['relevance_score']:.3f}  {document.page_content}")

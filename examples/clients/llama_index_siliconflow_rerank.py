@@ -1,0 +1,16 @@
+"""llama-index-postprocessor-siliconflow-rerank: base_url is the whole address."""
+
+import os
+
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.postprocessor.siliconflow_rerank import SiliconFlowRerank
+
+URL = os.environ.get("GIGARANK_URL", "http://127.0.0.1:8000")
+KEY = os.environ.get("GIGARANK_API_KEY", "none")
+QUERY = "How do plants turn sunlight into energy?"
+TEXTS = ["The stock market fell on Friday.", "Plants turn sunlight into sugar.", "Bread rises because of yeast."]
+
+ranker = SiliconFlowRerank(model="nano", api_key=KEY, base_url=f"{URL}/v1/rerank", top_n=3)
+nodes = [NodeWithScore(node=TextNode(text=text), score=0.0) for text in TEXTS]
+for found in ranker.postprocess_nodes(nodes, query_str=QUERY):
+    print(f"{found.score:.3f}  {found.node.get_content()}")
