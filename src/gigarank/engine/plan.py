@@ -4,7 +4,7 @@ Pure integers: no torch, no text. Invariants: every wanted piece is computed exa
 before it, or kept from an earlier one; a batch exceeds the budget only where one wanted piece and its context alone do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -47,40 +47,71 @@ def ancestors(pieces: Sequence[Piece], index: int) -> tuple[int, ...]:
     return tuple(reversed(chain))
 
 
+class Feed:
+    """Gives a request's pieces batch by batch, each time as many as there is room for.
+
+    Pieces with the same parents stand together, long ones first. `kept` are the shared pieces that the next batch may read.
+    """
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.pieces = pieces
+        self._chains = {index: ancestors(pieces, index) for index, piece in enumerate(pieces) if piece.wanted}
+        self._order = sorted(self._chains, key=lambda index: (self._chains[index], -pieces[index].length, index))
+        self._next = 0
+        self._unread = set(self._order).union(*self._chains.values())
+        self.kept: frozenset[int] = frozenset()
+        self.left_tokens = self._sum(self._unread)
+
+    @property
+    def done(self) -> bool:
+        return self._next == len(self._order)
+
+    @property
+    def kept_tokens(self) -> int:
+        return self._sum(self.kept)
+
+    def take(self, room: int, kept_room: int, *, at_least_one: bool) -> Batch | None:
+        """The next pieces, of at most `room` tokens, keeping at most `kept_room`; None where nothing fits.
+
+        `at_least_one` gives the first wanted piece and its context however long they are.
+        """
+        batch: dict[int, None] = {}  # an ordered set
+        while not self.done:
+            index = self._order[self._next]
+            added = [piece for piece in (*self._chains[index], index) if piece not in batch and piece not in self.kept]
+            cost = self._sum(added)
+            if cost > room and (batch or not at_least_one):
+                break
+            batch |= dict.fromkeys(added)
+            room -= cost
+            self._next += 1
+        return self._close(batch, kept_room) if batch else None
+
+    def _close(self, batch: dict[int, None], kept_room: int) -> Batch:
+        self.left_tokens -= self._sum(self._unread.intersection(batch))
+        self._unread.difference_update(batch)
+        chain = () if self.done else self._chains[self._order[self._next]]
+        still = _kept(self.pieces, [piece for piece in chain if piece in batch or piece in self.kept], kept_room)
+        made = Batch(tuple(batch), keep=still - self.kept, release=self.kept - still)
+        self.kept = still
+        return made
+
+    def _sum(self, pieces: Iterable[int]) -> int:
+        return sum(self.pieces[piece].length for piece in pieces)
+
+
 def make_plan(pieces: Sequence[Piece], limits: Limits) -> list[Batch]:
-    """Batches that compute every wanted piece. Pieces with the same parents stand together, long ones first."""
-    chains = {index: ancestors(pieces, index) for index, piece in enumerate(pieces) if piece.wanted}
-    order = sorted(chains, key=lambda index: (chains[index], -pieces[index].length, index))
-    return list(_pack(pieces, chains, order, limits))
+    """Batches that compute every wanted piece of one request."""
+    feed = Feed(pieces)
+    batches = []
+    while (batch := feed.take(limits.batch_tokens, limits.kept_tokens, at_least_one=True)) is not None:
+        batches.append(batch)
+    return batches
 
 
-def _pack(pieces: Sequence[Piece], chains: dict[int, tuple[int, ...]], order: Sequence[int], limits: Limits) -> Iterator[Batch]:
-    batch: dict[int, None] = {}  # an ordered set
-    kept: frozenset[int] = frozenset()
-    tokens = 0
-    for index in order:
-        added = _missing(index, chains[index], batch, kept)
-        cost = sum(pieces[piece].length for piece in added)
-        if batch and tokens + cost > limits.batch_tokens:
-            still = _kept(pieces, [piece for piece in chains[index] if piece in batch or piece in kept], limits)
-            yield Batch(tuple(batch), keep=still - kept, release=kept - still)
-            batch, kept, tokens = {}, still, 0
-            added = _missing(index, chains[index], batch, kept)
-            cost = sum(pieces[piece].length for piece in added)
-        batch |= dict.fromkeys(added)
-        tokens += cost
-    if batch:
-        yield Batch(tuple(batch), keep=frozenset(), release=kept)
-
-
-def _missing(index: int, chain: tuple[int, ...], batch: dict[int, None], kept: frozenset[int]) -> list[int]:
-    return [piece for piece in (*chain, index) if piece not in batch and piece not in kept]
-
-
-def _kept(pieces: Sequence[Piece], candidates: Sequence[int], limits: Limits) -> frozenset[int]:
-    """The candidates that fit the limit, outermost first: they are shared by the most."""
+def _kept(pieces: Sequence[Piece], candidates: Sequence[int], room: int) -> frozenset[int]:
+    """The candidates that fit, outermost first: they are shared by the most."""
     kept: set[int] = set()
-    room = limits.kept_tokens
     for index in candidates:
         if pieces[index].length <= room:
             kept.add(index)

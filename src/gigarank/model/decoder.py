@@ -6,6 +6,8 @@ the asked rows only. Knows no text, no scores and no files. Invariant: a row's r
 context, not on the batch.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,8 +32,11 @@ class Decoder:
         self.rotary = Rotary(config.head_dim, config.rope_theta, max_positions, weights.dtype, weights.device)
 
     @torch.inference_mode()
-    def forward(self, batch: PackedBatch, kept: Kept) -> Tensor:
-        """Final, normalised hidden states (len(outputs), hidden_size). Reads `kept` and adds the segments in `batch.keep`."""
+    def forward(self, batch: PackedBatch, kept: Kept, pause: Callable[[], None] | None = None) -> Tensor:
+        """Final, normalised hidden states (len(outputs), hidden_size). Reads `kept` and adds the segments in `batch.keep`.
+
+        `pause` is called between layers, and may call `forward` for another batch meanwhile.
+        """
         context = Context(batch, kept)
         hidden = self.weights.embed(batch.ids)  # (rows, hidden_size)
         rotary = self.rotary.at(batch.positions)
@@ -44,6 +49,8 @@ class Decoder:
             else:
                 _mix_segments(queries, own, context, index)
             self._finish(hidden, queries.flatten(1), layer)
+            if pause is not None:
+                pause()
         hidden = self._last_layer(hidden, context, rotary)
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)[: len(batch.outputs)]
 
