@@ -5,7 +5,7 @@ import pytest
 import tiny
 from gigarank.engine import request
 from gigarank.engine.plan import ancestors
-from gigarank.engine.request import Encoded, encode
+from gigarank.engine.request import Encoded, Reads, encode
 from gigarank.engine.tokenizer import PromptTokenizer
 from gigarank.prompt import QWEN3_V1
 from gigarank.types import Pair, Windows
@@ -27,19 +27,19 @@ def prompts(encoded: Encoded) -> list[list[int]]:
 def test_pieces_add_up_to_the_model_cards_prompts(tokenizer: PromptTokenizer) -> None:
     pairs = [Pair("a?", "x"), Pair("b?", "y"), Pair("a?", "z", "Find code"), Pair("a?", "word " * 200)]
     wanted = [tiny.card_ids(QWEN3_V1, pair.instruction, pair.query, pair.document, 100) for pair in pairs]
-    assert prompts(encode(pairs, tokenizer, None)) == wanted
+    assert prompts(encode(pairs, tokenizer, Reads())) == wanted
 
 
 def test_an_instruction_and_a_query_are_one_piece_each(tokenizer: PromptTokenizer) -> None:
     pairs = [Pair(query, str(number)) for number in range(5) for query in ("a?", "b?")]
-    encoded = encode(pairs, tokenizer, None)
+    encoded = encode(pairs, tokenizer, Reads())
     shared = [piece for piece in encoded.pieces if not piece.wanted]
     assert [piece.parent for piece in shared] == [None, 0, 0]
     assert len(encoded.pieces) == 3 + 10
 
 
 def test_readings_know_their_pair_and_their_window(tokenizer: PromptTokenizer) -> None:
-    encoded = encode([Pair("a?", "x"), Pair("a?", "word " * 60)], tokenizer, Windows(overlap_tokens=4))
+    encoded = encode([Pair("a?", "x"), Pair("a?", "word " * 60)], tokenizer, Reads(Windows(overlap_tokens=4)))
     first, *rest = encoded.readings.values()
     assert (first.pair, first.window, first.truncated) == (0, None, False)
     assert {reading.pair for reading in rest} == {1}
@@ -49,9 +49,9 @@ def test_readings_know_their_pair_and_their_window(tokenizer: PromptTokenizer) -
 @pytest.mark.parametrize("characters", [1, 7, 10_000])
 def test_portions_change_nothing(tokenizer: PromptTokenizer, characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [Pair("a?", "word " * length) for length in (3, 0, 1, 9, 2)]
-    wanted = encode(pairs, tokenizer, None)
+    wanted = encode(pairs, tokenizer, Reads())
     monkeypatch.setattr(request, "_PORTION_CHARACTERS", characters)
-    got = encode(pairs, tokenizer, None)
+    got = encode(pairs, tokenizer, Reads())
     assert (got.pieces, got.readings, prompts(got)) == (wanted.pieces, wanted.readings, prompts(wanted))
 
 

@@ -17,7 +17,7 @@ from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.plan import Piece
 from gigarank.engine.reranker import Reranker
-from gigarank.engine.runner import answer_logits
+from gigarank.engine.scoring import answer_logits
 from gigarank.engine.tokenizer import PromptTokenizer
 from gigarank.errors import CheckpointError, InvalidInput, NonFiniteScore, QueryTooLong, UnknownModel
 from gigarank.model.weights import TensorDict
@@ -107,7 +107,7 @@ def test_windows_give_the_best_windows_score_and_say_which() -> None:
     (root,), (query,), (ids,) = tokens.roots([None]), tokens.queries([QUERY]), tokens.documents([document])
     starts = range(0, len(ids) - overlap, room - overlap)
     whole = [root + query + ids[start : start + room] + tokens.suffix_ids for start in starts]
-    run = short._runner.run([Piece(len(prompt)) for prompt in whole], whole)
+    run = short.runner.run([Piece(len(prompt)) for prompt in whole], whole)
     alone = {
         piece: logit for pieces, hidden in run for piece, logit in zip(pieces, answer_logits(hidden, short.answer), strict=True)
     }

@@ -20,7 +20,7 @@ from gigarank.engine.batch import wanted
 from gigarank.engine.loading import load_checkpoint
 from gigarank.engine.numerics import TORCH_DTYPES
 from gigarank.engine.plan import make_plan
-from gigarank.engine.request import encode
+from gigarank.engine.request import Reads, encode
 from gigarank.engine.reranker import Reranker
 from gigarank.engine.store import locate
 from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer
@@ -61,7 +61,7 @@ class Ours:
 
     def batches(self, query: str, documents: Sequence[str]) -> list[BatchRows]:
         """The batches that the engine's plan makes of this request."""
-        pieces = encode([Pair(query, document) for document in documents], self.tokenizer, None).pieces
+        pieces = encode([Pair(query, document) for document in documents], self.tokenizer, Reads()).pieces
         planned = make_plan(pieces, self.loaded.runner.limits)
         return [BatchRows(sum(pieces[index].length for index in batch.pieces), len(wanted(batch, pieces))) for batch in planned]
 

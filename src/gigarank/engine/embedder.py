@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from gigarank.engine.loading import Loaded, load_checkpoint
 from gigarank.engine.plan import Piece
@@ -27,7 +28,7 @@ class Embedder:
     """A loaded embedding model. Thread-safe: batches of all threads run one after the other."""
 
     def __init__(self, loaded: Loaded, text: TextTokenizer) -> None:
-        self._runner = loaded.runner
+        self.runner = loaded.runner
         self._text = text
         self._end_ids = [text.single(QWEN3_EMBEDDING_V1.end)]
         self.name: str = loaded.name
@@ -70,22 +71,42 @@ class Embedder:
         """
         if (queries is None) == (documents is None):
             raise InvalidInput("queries, documents: exactly one of the two must be given", param="queries")
-        size = self._check_dimensions(dimensions)
+        size = self.check_dimensions(dimensions)
         if queries is not None:
-            ids = self._encode([self.prompt.query(task, query) for query in _strings(queries, "queries")], "queries")
+            ids = self.encode(queries, "queries", self.prompt.default_task if task is None else task)
         else:
-            ids = self._encode(_strings(documents or (), "documents"), "documents")
+            ids = self.encode(documents or (), "documents")
         vectors = np.empty((len(ids), size), dtype=np.float32)
         done = 0
-        for pieces, hidden in self._runner.run([Piece(len(piece)) for piece in ids], ids):
-            vectors[pieces] = _normalised(hidden[:, :size].float().cpu().numpy())
+        for pieces, hidden in self.runner.run([Piece(len(piece)) for piece in ids], ids):
+            vectors[pieces] = self.vectors(hidden, size)
             done += len(pieces)
             if progress is not None:
                 progress(done, len(ids))
-        _check_finite(vectors)
+        check_finite(vectors)
         return vectors
 
-    def _check_dimensions(self, dimensions: int | None) -> int:
+    def encode(self, texts: Sequence[str], param: str, task: str | None = None) -> list[list[int]]:
+        """Ids of texts, closed and cut to the limit: queries behind their `task`, documents (None) as they are.
+
+        Raises InvalidInput that names `param`.
+        """
+        require_list(texts, param)
+        for index, text in enumerate(texts):
+            require_text(text, f"{param}[{index}]")
+        asked = texts if task is None else [self.prompt.query(task, text) for text in texts]
+        room = self.max_tokens - len(self._end_ids)
+        return [ids[:room] + self._end_ids for ids in self._text.plain(asked, param)]
+
+    def vectors(self, hidden: Tensor, dimensions: int) -> Vectors:
+        """Hidden states (n, hidden_size) as vectors (n, dimensions) of length 1."""
+        rows = hidden[:, :dimensions].float().cpu().numpy()
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        normalised: Vectors = (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
+        return normalised
+
+    def check_dimensions(self, dimensions: int | None) -> int:
+        """The size of a vector; None is the model's own. Raises InvalidInput."""
         size = self.config.hidden_size if dimensions is None else dimensions
         if not 1 <= size <= self.config.hidden_size:
             raise InvalidInput(
@@ -95,10 +116,6 @@ class Embedder:
                 received=size,
             )
         return size
-
-    def _encode(self, texts: Sequence[str], param: str) -> list[list[int]]:
-        room = self.max_tokens - len(self._end_ids)
-        return [ids[:room] + self._end_ids for ids in self._text.plain(texts, param)]
 
 
 def _refuse_reranker(checkpoint: Checkpoint) -> None:
@@ -110,20 +127,8 @@ def _refuse_reranker(checkpoint: Checkpoint) -> None:
         )
 
 
-def _strings(texts: Sequence[str], param: str) -> Sequence[str]:
-    require_list(texts, param)
-    for index, text in enumerate(texts):
-        require_text(text, f"{param}[{index}]")
-    return texts
-
-
-def _normalised(rows: Vectors) -> Vectors:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    normalised: Vectors = (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return normalised
-
-
-def _check_finite(vectors: Vectors) -> None:
+def check_finite(vectors: Vectors) -> None:
+    """Raises NonFiniteScore that names the first text without a vector."""
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if broken.size:
         raise NonFiniteScore(

@@ -4,17 +4,16 @@ The top of the engine: tokenize, plan, run, score. Knows prompts and scores; no 
 a request gets a score, and a pair's score does not depend on the others'.
 """
 
-import math
 import os
 from collections.abc import Sequence
 
 from gigarank import catalogue
 from gigarank.engine.loading import Loaded, load_checkpoint, read_json
-from gigarank.engine.request import Reading, check_windows, encode
-from gigarank.engine.runner import answer_logits
+from gigarank.engine.request import Reads, check_pairs, check_reads, encode
+from gigarank.engine.scoring import Scores, not_finite
 from gigarank.engine.store import Checkpoint, locate
-from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer, require_list, require_text
-from gigarank.errors import InvalidInput, NonFiniteScore
+from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer, require_list
+from gigarank.errors import InvalidInput
 from gigarank.model.config import ModelConfig
 from gigarank.prompt import QWEN3_V1, PromptFormat, prompt_format
 from gigarank.types import EngineOptions, Numerics, Pair, Progress, Ranking, Score, Usage, Windows
@@ -26,7 +25,7 @@ class Reranker:
     """A loaded reranker. Thread-safe: batches of all threads run one after the other."""
 
     def __init__(self, loaded: Loaded, tokenizer: PromptTokenizer) -> None:
-        self._runner = loaded.runner
+        self.runner = loaded.runner
         self.tokenizer = tokenizer
         self.answer = loaded.runner.decoder.weights.answer_vector(tokenizer.yes_id, tokenizer.no_id)
         self.name: str = loaded.name
@@ -52,7 +51,7 @@ class Reranker:
         checkpoint = locate(model, revision=revision)
         chosen = options or EngineOptions()
         _refuse_embedder(checkpoint)
-        prompt = _choose_prompt(checkpoint, chosen)
+        prompt = choose_prompt(checkpoint, chosen)
         text = TextTokenizer.from_folder(checkpoint.folder)
         loaded = load_checkpoint(checkpoint, chosen, device, dtype)
         return cls(loaded, PromptTokenizer(text, prompt, loaded.max_pair_tokens))
@@ -97,19 +96,23 @@ class Reranker:
         return self._score([_as_pair(pair, index, instruction) for index, pair in enumerate(pairs)], windows, progress)[0]
 
     def _score(self, pairs: Sequence[Pair], windows: Windows | None, progress: Progress | None) -> tuple[list[Score], Usage]:
-        check_windows(windows)
-        _check_texts(pairs)
-        encoded = encode(pairs, self.tokenizer, windows)
-        best: dict[int, Score] = {}
+        reads = Reads(windows)
+        check_reads(reads)
+        check_pairs(pairs)
+        encoded = encode(pairs, self.tokenizer, reads)
+        for error in encoded.failures.values():
+            raise error
+        scores = Scores(encoded.readings, self.answer)
         done = 0
-        for pieces, hidden in self._runner.run(encoded.pieces, encoded.ids):
-            for piece, logit in zip(pieces, answer_logits(hidden, self.answer), strict=True):
-                _keep_best(best, _as_score(encoded.readings[piece], logit))
+        for pieces, hidden in self.runner.run(encoded.pieces, encoded.ids):
+            scores.absorb(pieces, hidden)
+            for pair, logit in scores.broken.items():
+                raise not_finite(f"documents[{pair}]", logit)
             done += len(pieces)
             if progress is not None:
                 progress(done * len(pairs) // len(encoded.readings), len(pairs))
-        usage = encoded.usage(len(pairs), len(self.tokenizer.suffix_ids))
-        return [best[index] for index in range(len(pairs))], usage
+        found = [score for pair in range(len(pairs)) if (score := scores.score(pair)) is not None]
+        return found, encoded.usage(len(self.tokenizer.suffix_ids))
 
 
 def _refuse_embedder(checkpoint: Checkpoint) -> None:
@@ -127,7 +130,7 @@ def _refuse_embedder(checkpoint: Checkpoint) -> None:
         )
 
 
-def _choose_prompt(checkpoint: Checkpoint, options: EngineOptions) -> PromptFormat:
+def choose_prompt(checkpoint: Checkpoint, options: EngineOptions) -> PromptFormat:
     """The asked format, else the one the checkpoint's gigarank.json names, else the catalogue's, else the canonical one."""
     if options.prompt is not None:
         return prompt_format(options.prompt)
@@ -150,42 +153,3 @@ def _as_pair(pair: Pair | tuple[str, str], index: int, instruction: str | None) 
             received=len(pair),
         )
     return Pair(pair[0], pair[1], instruction)
-
-
-def _check_texts(pairs: Sequence[Pair]) -> None:
-    for index, pair in enumerate(pairs):
-        require_text(pair.query, "query")
-        if pair.instruction is not None:
-            require_text(pair.instruction, "instruction")
-        require_text(pair.document, f"documents[{index}]")
-        if not pair.query.strip():
-            raise InvalidInput("query: must not be empty", param="query", limit=1, received=0)
-
-
-def _as_score(reading: Reading, logit: float) -> Score:
-    if not math.isfinite(logit):
-        raise NonFiniteScore(
-            f"documents[{reading.pair}]: the model's score is {logit}; its weights or this precision are broken",
-            param=f"documents[{reading.pair}]",
-            received=str(logit),
-        )
-    tokens = reading.part.stop - reading.part.start
-    return Score(reading.pair, _sigmoid(logit), logit, tokens, reading.truncated, reading.window)
-
-
-def _keep_best(best: dict[int, Score], score: Score) -> None:
-    """Of a document's windows the best counts; of equal ones the first."""
-    held = best.get(score.index)
-    if held is None or (score.logit, -_place(score)) > (held.logit, -_place(held)):
-        best[score.index] = score
-
-
-def _place(score: Score) -> int:
-    return 0 if score.window is None else score.window.index
-
-
-def _sigmoid(logit: float) -> float:
-    if logit >= 0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    small = math.exp(logit)
-    return small / (1.0 + small)

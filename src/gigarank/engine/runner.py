@@ -7,7 +7,6 @@ its own, and gone when it ends.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from gigarank.engine.batch import Part, offsets, pack
@@ -45,12 +44,3 @@ class Runner:
             for index in part.batch.release:
                 del part.kept[index]
         return list(hidden.split([len(part.wanted) for part in parts]))
-
-
-@torch.inference_mode()
-def answer_logits(hidden: Tensor, answer: Tensor) -> list[float]:
-    """logit(yes) - logit(no) for each row of hidden (n, hidden_size); answer (hidden_size,) is w_yes - w_no, fp32 or wider.
-
-    Row by row, so that a logit does not depend on how many stand beside it.
-    """
-    return [float(torch.dot(row, answer)) for row in hidden.to(answer.dtype)]

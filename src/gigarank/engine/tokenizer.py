@@ -89,16 +89,23 @@ def require_list(value: object, param: str) -> None:
 
 
 def _not_unicode(texts: Sequence[str], param: str) -> InvalidInput:
-    for index, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return InvalidInput(
-                f"{param}[{index}]: not valid Unicode, a lone surrogate at character {error.start}",
-                param=f"{param}[{index}]",
-                received=ascii(text[error.start]),
-            )
-    return InvalidInput(f"{param}: could not be encoded", param=param)
+    problems = (unicode_problem(text, f"{param}[{index}]") for index, text in enumerate(texts))
+    return next(
+        (problem for problem in problems if problem is not None), InvalidInput(f"{param}: could not be encoded", param=param)
+    )
+
+
+def unicode_problem(text: str, param: str) -> InvalidInput | None:
+    """What is wrong with a text that is not Unicode: a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return InvalidInput(
+            f"{param}: not valid Unicode, a lone surrogate at character {error.start}",
+            param=param,
+            received=ascii(text[error.start]),
+        )
+    return None
 
 
 class PromptTokenizer:
@@ -120,6 +127,12 @@ class PromptTokenizer:
 
     def queries(self, queries: Sequence[str]) -> list[list[int]]:
         return self.text.plain([self.prompt.query(query) for query in queries], "query")
+
+    def cut_queries(self, queries: Sequence[str], most: int) -> list[list[int] | None]:
+        """The part of each query cut to its first `most` tokens; None for a query that has no more than those."""
+        bodies = self.text.plain([f" {query}" for query in queries], "query")
+        (label,) = self.text.plain([self.prompt.query("").removeprefix(" ")], "query")
+        return [body[:most] + label if len(body) > most else None for body in bodies]
 
     def documents(self, documents: Sequence[str]) -> list[list[int]]:
         """Ids of whole documents, neither cut nor closed."""
