@@ -1,4 +1,4 @@
-"""The command line: `gigarank rank`, `embed`, `models`, `doctor` and `bench`.
+"""The command line: `gigarank rank`, `embed`, `serve`, `models`, `doctor` and `bench`.
 
 Knows the layers below by what they promise. Invariant: torch, transformers, tokenizers and numpy are imported inside
 the commands, so that `gigarank --help` answers at once.
@@ -15,6 +15,7 @@ from gigarank.cli.doctor import doctor
 from gigarank.cli.embed import EmbedOptions, embed
 from gigarank.cli.output import emit
 from gigarank.cli.rank import RankOptions, rank
+from gigarank.cli.serve import ServeOptions, serve
 
 _EXIT_CODES = """
 
@@ -70,6 +71,14 @@ app.command(
 app.command(epilog=_examples("embed notes.jsonl --output notes.npy", "embed questions.txt --format lines --query"))(
     as_command(EmbedOptions, embed)
 )
+app.command(
+    epilog=_examples(
+        "serve",
+        "serve --model Qwen/Qwen3-Reranker-0.6B --model nano --port 8080",
+        "serve --host 0.0.0.0 --api-keys-file keys.txt",
+        "serve --config gigarank.toml",
+    )
+)(as_command(ServeOptions, serve))
 app.add_typer(models.app, name="models")
 app.command(epilog=_examples("doctor", "doctor Qwen/Qwen3-Reranker-0.6B", "doctor ./my-checkpoint --json"))(doctor)
 app.add_typer(bench.app, name="bench")

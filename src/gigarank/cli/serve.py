@@ -1,0 +1,127 @@
+"""`gigarank serve`: the API server, in the foreground, until a signal ends it.
+
+Knows settings as the table of them, and a server as something that runs an application. Invariant: whatever can be refused
+is refused before the web framework or a model is loaded, in one line.
+"""
+
+import dataclasses
+import importlib.util
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gigarank.cli.command import Debug
+from gigarank.cli.output import note
+from gigarank.errors import InvalidInput
+from gigarank.service.configuration import SETTINGS, Setting, process_settings
+from gigarank.service.settings import Settings
+
+if TYPE_CHECKING:
+    from gigarank.service.backend import ScoringBackend
+
+_NEEDED = ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client")
+_BACKENDS = ("engine", "fake")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="A TOML file of settings (GIGARANK_CONFIG).", show_default=False),
+]
+Backend = Annotated[
+    str,
+    typer.Option("--backend", envvar="GIGARANK_BACKEND", hidden=True, help="fake: scores without a model, for measurements."),
+]
+
+
+def _option(setting: Setting) -> tuple[str, Any, Any]:
+    """The option of a setting. None is one that was not given, so that environment and file count."""
+    shown = setting.default if not isinstance(setting.default, tuple) else ", ".join(setting.default)
+    text = f"{setting.help} [dim]{shown}[/]" if shown not in ("", False) else setting.help
+    panel = "Settings" if setting.name not in _PLAIN else None
+    declared: Any = list[str] if setting.kind is list else setting.kind
+    flag = f"{setting.option}/--no-{setting.option[2:]}" if setting.kind is bool else setting.option
+    option = typer.Option(flag, help=text, show_default=False, rich_help_panel=panel)
+    return setting.name, Annotated[declared | None, option], None
+
+
+_PLAIN = ("models", "host", "port", "api_keys")
+
+ServeOptions = dataclasses.make_dataclass(
+    "ServeOptions",
+    [
+        *(_option(setting) for setting in SETTINGS),
+        ("config", Config, None),
+        ("backend", Backend, "engine"),
+        ("debug", Debug, False),
+    ],
+    frozen=True,
+    kw_only=True,
+)
+
+
+def serve(options: Any) -> None:
+    """Serve models over HTTP, in the formats that rerank clients speak.
+
+    Every setting can also stand in a TOML file, under its name with underscores, or in the environment, as GIGARANK_ and
+    its name in capitals; flags come first. Without a key only programs on this machine can ask.
+    """
+    flags = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
+    settings = process_settings(flags, options.config)
+    if options.backend not in _BACKENDS:
+        raise InvalidInput(f"--backend: {', '.join(_BACKENDS)}; received {options.backend!r}", param="backend")
+    check_installed()
+    raise typer.Exit(_run(settings, options.backend))
+
+
+def check_installed() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        message = f"serve needs packages that are not here ({', '.join(missing)}): pip install 'gigarank[serve]'"
+        raise InvalidInput(message, param="serve", received=missing)
+
+
+def _run(settings: Settings, backend: str) -> int:
+    from gigarank.service.app import create_app
+    from gigarank.service.http import server
+    from gigarank.service.http.logs import log_to_stderr
+
+    keyed = bool(settings.api_keys or settings.api_keys_file)
+    if not keyed and not server.is_loopback(settings.host):
+        message = f"host: {settings.host} is open to other machines: give a key with --api-key, or a file with --api-keys-file"
+        raise InvalidInput(message, param="host", received=settings.host)
+    app = create_app(settings, _backend(settings, backend))
+    listener = server.listen(settings.host, settings.port)
+    log_to_stderr(settings.log_level)
+    address = _address(settings.host, listener.getsockname()[1])
+    for line in _greeting(settings, address, len(app.state.keys) if keyed else None):
+        note(line)
+    return server.run(app, settings, listener)
+
+
+def _backend(settings: Settings, name: str) -> "ScoringBackend":
+    from gigarank.service.fake import FakeBackend
+
+    if name == "fake":
+        return FakeBackend()
+    from gigarank.service.hosting.host import Host
+    from gigarank.service.hosting.options import HostOptions
+    from gigarank.service.hosting.specs import parse_specs
+
+    return Host(HostOptions(parse_specs(settings.models, settings.default_model)))
+
+
+def _address(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _greeting(settings: Settings, address: str, keys: int | None) -> list[str]:
+    example = '{"query": "how do plants make food", "documents": ["by photosynthesis", "in a kitchen"]}'
+    known = " -H 'Authorization: Bearer KEY'" if keys is not None else ""
+    access = "open: no key is asked, since only this machine can reach it" if keys is None else f"{keys} API keys"
+    return [
+        f"serving {', '.join(settings.models)} at {address} (Ctrl-C ends it)",
+        f"access: {access}",
+        f"try: curl {address}/v1/rerank{known} --json {shlex.quote(example)}",
+    ]

@@ -1,0 +1,93 @@
+"""What Prometheus reads: counts and durations of requests, and what the backend says of its queues when it is asked.
+
+Knows a request only as a line of `Exchange`. Invariant: every app has a registry of its own; labels come from the routes and
+the models, never from what a client wrote.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gigarank.service.backend import ScoringBackend
+from gigarank.service.http.exchange import Exchange
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+STATES = ("ready", "sleeping", "loading", "failed")
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A backend may have counters of its own: {name: value}, names in snake case, of what only ever grows those in `_total`."""
+
+    def counters(self) -> Mapping[str, float]: ...
+
+
+class Metrics:
+    """`observe` is called once a request; `exposition` when somebody reads /metrics."""
+
+    def __init__(self, backend: ScoringBackend) -> None:
+        self._registry = CollectorRegistry()
+        own = {"registry": self._registry, "namespace": "gigarank"}
+        self._requests = Counter("requests", "Requests answered.", ("route", "method", "status"), **own)
+        self._documents = Counter("documents", "Documents scored.", ("model",), **own)
+        self._tokens = Counter("tokens", "Tokens computed.", ("model",), **own)
+        self._bytes = Counter("body_bytes", "Bytes of requests and answers.", ("direction",), **own)
+        self._seconds = Histogram("request_seconds", "From request to answer.", ("route",), buckets=_SECONDS, **own)
+        self._stages = Histogram("stage_seconds", "A scored request by stage.", ("stage",), buckets=_SECONDS, **own)
+        self.in_flight = Gauge("requests_in_flight", "Requests being answered.", **own)
+        self._registry.register(_BackendCollector(backend))
+        ProcessCollector(registry=self._registry)
+
+    def observe(self, exchange: Exchange) -> None:
+        self._requests.labels(exchange.route, exchange.method, str(exchange.status)).inc()
+        self._seconds.labels(exchange.route).observe(exchange.total_ms / 1e3)
+        self._bytes.labels("in").inc(exchange.bytes_in)
+        self._bytes.labels("out").inc(exchange.bytes_out)
+        if exchange.model:
+            self._documents.labels(exchange.model).inc(exchange.documents)
+            self._tokens.labels(exchange.model).inc(exchange.tokens)
+            for stage, milliseconds in exchange.stages():
+                self._stages.labels(stage).observe(milliseconds / 1e3)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """(text, content type), in the format that the reader asks for."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+class _BackendCollector(Collector):
+    def __init__(self, backend: ScoringBackend) -> None:
+        self._backend = backend
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # what there is depends on the backend: nothing is asked of it before it has started
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._queues()
+        yield self._states()
+        if isinstance(self._backend, Counts):
+            for name, value in sorted(self._backend.counters().items()):
+                family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+                yield family(f"gigarank_{name}", "Counted by the backend.", value=value)
+
+    def _queues(self) -> Iterator[Metric]:
+        families = [
+            GaugeMetricFamily(f"gigarank_queue_{unit}", f"Waiting {unit}.", labels=("model",))
+            for unit in ("requests", "pairs", "tokens")
+        ]
+        for queue in self._backend.queues():
+            waiting = (queue.waiting_requests, queue.waiting_pairs, queue.waiting_tokens)
+            for family, value in zip(families, waiting, strict=True):
+                family.add_metric((queue.model,), value)
+        yield from families
+
+    def _states(self) -> Metric:
+        family = GaugeMetricFamily("gigarank_model_state", "1 for the state that a model is in.", labels=("model", "state"))
+        for model in self._backend.models():
+            for state in STATES:
+                family.add_metric((model.name, state), float(model.state == state))
+        return family

@@ -1,0 +1,132 @@
+"""HTTP/1.1 on one connection, within limits that hold before there is a request: uvicorn's httptools protocol, bounded.
+
+Knows bytes and timers, no routes. Invariant: a head grows no larger than the limits; whoever takes too long to send one, or
+to read an answer, is disconnected; there are never more connections than allowed.
+"""
+
+import asyncio
+import math
+from typing import Any, ClassVar
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gigarank.errors import GigarankError, InvalidInput, RequestTimeout, RequestTooLarge, TryLater
+from gigarank.service.http.headers import request_id
+from gigarank.service.http.interim import render
+from gigarank.service.settings import Settings
+
+
+def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
+    """The class that uvicorn makes its connections of."""
+    return type("Bounded", (BoundedProtocol,), {"limits": settings})
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    limits: ClassVar[Settings] = Settings()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = True
+        self._head_bytes = 0  # of what was parsed
+        self._raw_bytes = 0  # of what may still be one unfinished header
+        self._refusal: GigarankError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        most = self.limits.max_connections
+        if len(self.connections) > most:
+            message = f"{most} connections are open; no more are taken (max_connections)"
+            self._refuse(TryLater(message, retry_after=1.0, limit=most, received=len(self.connections)))
+        else:
+            self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._raw_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._raw_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
+            self._refuse(self._too_large("bytes", self.limits.max_header_bytes, self._raw_bytes))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        if self._timer is None:
+            self._start_timer()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head_bytes += len(name) + len(value) + len(b": \r\n")
+        limits = self.limits
+        for unit, most, found in (
+            ("bytes", limits.max_header_bytes, self._head_bytes),
+            ("headers", limits.max_headers, len(self.headers)),
+        ):
+            if found > most:  # httptools ends the parsing, and uvicorn answers by send_400_response
+                self._refusal = self._too_large(unit, most, found)
+                raise self._refusal
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        self._in_head, self._raw_bytes = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head = True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():  # a reader who does not read is not waited for without end
+            self.loop.call_later(self.limits.body_timeout_s, self._abort_if_unread)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._refusal or InvalidInput("this is no HTTP/1.1 request", param="request"))
+
+    def _abort_if_unread(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self.limits.header_timeout_s, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        limit = self.limits.header_timeout_s
+        if self._raw_bytes:
+            message = f"headers: not here after {limit:g} s (header_timeout_s)"
+            self._refuse(RequestTimeout(message, param="headers", limit=limit))
+        else:
+            self.transport.close()
+
+    def _too_large(self, unit: str, limit: int, received: int) -> RequestTooLarge:
+        setting = "max_headers" if unit == "headers" else "max_header_bytes"
+        message = f"headers: {received} {unit}; at most {limit} ({setting})"
+        return RequestTooLarge(message, param="headers", limit=limit, received=received)
+
+    def _refuse(self, error: GigarankError) -> None:
+        """Answer without an application, and close."""
+        own_id = request_id({})
+        status, headers, body = render(error, "superset", own_id)
+        content = orjson.dumps(body)
+        lines = {"content-type": "application/json", **headers, "x-request-id": own_id, "connection": "close"}
+        if isinstance(error, TryLater):
+            lines |= {"retry-after": str(math.ceil(error.retry_after))}
+        lines["content-length"] = str(len(content))
+        head = [STATUS_LINE[status], *(f"{name}: {value}\r\n".encode("latin-1") for name, value in lines.items())]
+        self.transport.write(b"".join([*head, b"\r\n", content]))
+        self.transport.close()
