@@ -15,18 +15,20 @@ from gigarank import __version__
 from gigarank.errors import GigarankError
 from gigarank.service.backend import ScoringBackend
 from gigarank.service.call import Routes
+from gigarank.service.errors import ERROR_SCHEMA
 from gigarank.service.http.body import Intake
 from gigarank.service.http.dispatch import Dispatcher, Lifecycle, Surroundings
-from gigarank.service.http.interim import ERROR_SCHEMA
 from gigarank.service.http.keys import KeyRing
 from gigarank.service.http.metrics import Metrics
 from gigarank.service.http.openapi import document
 from gigarank.service.http.paths import Paths
 from gigarank.service.http.probes import description, probes
 from gigarank.service.http.tracing import Spans, exporting_spans
+from gigarank.service.openai import routes as openai
+from gigarank.service.rerank import routes as rerank
 from gigarank.service.settings import Settings
 
-ROUTES: Routes = ()
+ROUTES: Routes = (*rerank.ROUTES, *openai.ROUTES)
 
 _EXPOSED = ("x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms")
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import orjson
 
-from gigarank.errors import ClientClosed, GigarankError, MethodNotAllowed, RequestTimeout, TryLater, Unauthorized, WorkerFailed
+from gigarank.errors import ClientClosed, GigarankError, MethodNotAllowed, RequestTimeout, Unauthorized
 from gigarank.service.backend import ScoringBackend
 from gigarank.service.call import Answer, Call, Route
+from gigarank.service.errors import render
 from gigarank.service.http import headers as names
 from gigarank.service.http.body import Incoming, Intake, Receive, announced_bytes
 from gigarank.service.http.exchange import Exchange
-from gigarank.service.http.interim import render
 from gigarank.service.http.json_text import parse
 from gigarank.service.http.keys import KeyRing
 from gigarank.service.http.logs import log_exchange, where
@@ -27,7 +27,6 @@ from gigarank.service.http.metrics import Metrics
 from gigarank.service.http.paths import Paths
 from gigarank.service.http.tracing import Spans
 from gigarank.service.settings import Settings
-from gigarank.types import JsonObject
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -235,22 +234,11 @@ def _encoded(answer: Answer) -> Reply:
 def _refusal(error: GigarankError, visit: Visit) -> Reply:
     style = visit.route.style if visit.route else "superset"
     status, headers, content = render(error, style, visit.request_id)
-    return Reply(status, {"content-type": _JSON, **_hints(error), **headers}, _dumped(content))
-
-
-def _dumped(content: JsonObject | bytes) -> bytes:
-    return content if isinstance(content, bytes) else orjson.dumps(content, default=str)
+    return Reply(status, {"content-type": _JSON, **_hints(error), **headers}, orjson.dumps(content))
 
 
 def _hints(error: GigarankError) -> dict[str, str]:
-    """What clients' own retries go by."""
-    if isinstance(error, TryLater):
-        milliseconds = max(1, round(error.retry_after * 1e3))
-        waits = {"retry-after": str(-(-milliseconds // 1_000)), "retry-after-ms": str(milliseconds)}
-        return {**waits, "x-should-retry": "true"}
-    hints = {"x-should-retry": "true" if isinstance(error, RequestTimeout | WorkerFailed) else "false"}
+    """The headers that HTTP asks for at some statuses."""
     if isinstance(error, Unauthorized):
-        hints["www-authenticate"] = "Bearer"
-    if isinstance(error, MethodNotAllowed):
-        hints["allow"] = str(error.limit)
-    return hints
+        return {"www-authenticate": "Bearer"}
+    return {"allow": str(error.limit)} if isinstance(error, MethodNotAllowed) else {}

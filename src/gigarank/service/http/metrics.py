@@ -5,6 +5,7 @@ the models, never from what a client wrote.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -30,15 +31,16 @@ class Metrics:
     """`observe` is called once a request; `exposition` when somebody reads /metrics."""
 
     def __init__(self, backend: ScoringBackend) -> None:
-        self._registry = CollectorRegistry()
-        own = {"registry": self._registry, "namespace": "gigarank"}
-        self._requests = Counter("requests", "Requests answered.", ("route", "method", "status"), **own)
-        self._documents = Counter("documents", "Documents scored.", ("model",), **own)
-        self._tokens = Counter("tokens", "Tokens computed.", ("model",), **own)
-        self._bytes = Counter("body_bytes", "Bytes of requests and answers.", ("direction",), **own)
-        self._seconds = Histogram("request_seconds", "From request to answer.", ("route",), buckets=_SECONDS, **own)
-        self._stages = Histogram("stage_seconds", "A scored request by stage.", ("stage",), buckets=_SECONDS, **own)
-        self.in_flight = Gauge("requests_in_flight", "Requests being answered.", **own)
+        registry = self._registry = CollectorRegistry()
+        counter = partial(Counter, namespace="gigarank", registry=registry)
+        histogram = partial(Histogram, namespace="gigarank", registry=registry, buckets=_SECONDS)
+        self._requests = counter("requests", "Requests answered.", ("route", "method", "status"))
+        self._documents = counter("documents", "Documents scored.", ("model",))
+        self._tokens = counter("tokens", "Tokens computed.", ("model",))
+        self._bytes = counter("body_bytes", "Bytes of requests and answers.", ("direction",))
+        self._seconds = histogram("request_seconds", "From request to answer.", ("route",))
+        self._stages = histogram("stage_seconds", "A scored request by stage.", ("stage",))
+        self.in_flight = Gauge("requests_in_flight", "Requests being answered.", namespace="gigarank", registry=registry)
         self._registry.register(_BackendCollector(backend))
         ProcessCollector(registry=self._registry)
 

@@ -3,8 +3,6 @@
 Invariant: the probes answer while models load and while the server drains; they need no model.
 """
 
-from typing import cast
-
 from gigarank.errors import ModelLoading, ShuttingDown
 from gigarank.service.call import Answer, Call, Endpoint, Route, Routes
 from gigarank.service.http.dispatch import Lifecycle
@@ -56,6 +54,6 @@ def _exposition(metrics: Metrics) -> Endpoint:
 
 def description(document: JsonObject) -> Route:
     async def openapi(call: Call) -> Answer:
-        return Answer(cast(JsonObject, document))
+        return Answer(document)
 
     return Route("GET", "/openapi.json", openapi, "This description", "operations", listed=False, public=True)

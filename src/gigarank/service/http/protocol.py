@@ -5,15 +5,14 @@ to read an answer, is disconnected; there are never more connections than allowe
 """
 
 import asyncio
-import math
 from typing import Any, ClassVar
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gigarank.errors import GigarankError, InvalidInput, RequestTimeout, RequestTooLarge, TryLater
+from gigarank.service.errors import render
 from gigarank.service.http.headers import request_id
-from gigarank.service.http.interim import render
 from gigarank.service.settings import Settings
 
 
@@ -90,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_later(self.limits.body_timeout_s, self._abort_if_unread)
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal or InvalidInput("this is no HTTP/1.1 request", param="request"))
+        self._refuse(self._refusal or InvalidInput(msg, param="request"))
 
     def _abort_if_unread(self) -> None:
         if self.transport.get_write_buffer_size():
@@ -124,8 +123,6 @@ class BoundedProtocol(HttpToolsProtocol):
         status, headers, body = render(error, "superset", own_id)
         content = orjson.dumps(body)
         lines = {"content-type": "application/json", **headers, "x-request-id": own_id, "connection": "close"}
-        if isinstance(error, TryLater):
-            lines |= {"retry-after": str(math.ceil(error.retry_after))}
         lines["content-length"] = str(len(content))
         head = [STATUS_LINE[status], *(f"{name}: {value}\r\n".encode("latin-1") for name, value in lines.items())]
         self.transport.write(b"".join([*head, b"\r\n", content]))

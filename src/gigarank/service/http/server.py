@@ -38,7 +38,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_delay_s = drain_delay_s
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """uvicorn's own would end the process by the signal; this one lets it end by its exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
