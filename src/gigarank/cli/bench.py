@@ -1,7 +1,7 @@
 """`gigarank bench engine`: how fast the engine is on this machine, against its peers and its own matrix products.
 
-Knows how to ask and how to show; measuring is gigarank.bench's. Invariant: standard output ends in one line of JSON, and
-progress goes to standard error.
+`bench serve` joins it here from its own file. Knows how to ask and how to show; measuring is gigarank.bench's. Invariant:
+standard output ends in one line of JSON, and progress goes to standard error.
 """
 
 import json as json_text
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gigarank.cli.bench_serve import ServeBenchOptions, serve
 from gigarank.cli.command import Debug, Json, as_command
 from gigarank.cli.output import emit, note
 
@@ -18,7 +19,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     no_args_is_help=True,
     epilog="[bold]Examples[/]\n\n  gigarank bench engine --shape 0.6b --docs 20\n\n"
-    "  gigarank bench engine --shape 0.6b --workload passages --against transformers,sentence-transformers",
+    "  gigarank bench engine --shape 0.6b --workload passages --against transformers,sentence-transformers\n\n"
+    "  gigarank bench serve --documents 10 --clients 1,16 --one-core",
 )
 
 
@@ -74,6 +76,7 @@ def engine(options: EngineBenchOptions) -> None:
 
 
 app.command()(as_command(EngineBenchOptions, engine))
+app.command()(as_command(ServeBenchOptions, serve))
 
 
 def table(result: dict[str, Any]) -> list[str]:
