@@ -60,7 +60,13 @@ class Feed:
         self._next = 0
         self._unread = set(self._order).union(*self._chains.values())
         self.kept: frozenset[int] = frozenset()
-        self.left_tokens = self._sum(self._unread)
+        self._unread_tokens = self._sum(self._unread)
+
+    @property
+    def left_tokens(self) -> int:
+        """What the rest costs in one batch, shared pieces that were not kept included."""
+        again = () if self.done else self._chains[self._order[self._next]]
+        return self._unread_tokens + self._sum(piece for piece in again if piece not in self.kept and piece not in self._unread)
 
     @property
     def done(self) -> bool:
@@ -88,7 +94,7 @@ class Feed:
         return self._close(batch, kept_room) if batch else None
 
     def _close(self, batch: dict[int, None], kept_room: int) -> Batch:
-        self.left_tokens -= self._sum(self._unread.intersection(batch))
+        self._unread_tokens -= self._sum(self._unread.intersection(batch))
         self._unread.difference_update(batch)
         chain = () if self.done else self._chains[self._order[self._next]]
         still = _kept(self.pieces, [piece for piece in chain if piece in batch or piece in self.kept], kept_room)

@@ -7,6 +7,7 @@ its own, and gone when it ends.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from gigarank.engine.batch import Part, offsets, pack
@@ -43,4 +44,4 @@ class Runner:
             part.kept.update((index, kept[offset + index]) for index in part.batch.keep)
             for index in part.batch.release:
                 del part.kept[index]
-        return list(hidden.split([len(part.wanted) for part in parts]))
+        return list(torch.split(hidden, [len(part.wanted) for part in parts]))
