@@ -6,6 +6,7 @@ for one may hold a lock too.
 """
 
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ class Backlog:
         self._large = ThreadPoolExecutor(1, "gigarank-tokenize-large")
         self._refuse: Callable[[], GigarankError] | None = None
         self._version = 0  # of what a pause may have to act upon
-        self._earliest = float("inf")  # no job's deadline is before it
+        self._earliest = math.inf  # no job's deadline is before it
 
     def submit(self, task: Task[Any], urgency: Urgency) -> Ticket[Any]:
         """Accepts a task. Raises Overloaded, or what `close` was given."""
@@ -69,7 +70,7 @@ class Backlog:
             else:
                 lane = self._large if task.characters > _MANY_CHARACTERS else self._small
                 encoding = lane.submit(self._encode, job)
-                self._earliest = min(self._earliest, urgency.deadline or self._earliest)
+                self._earliest = min(self._earliest, _deadline(job))
             self._changed.notify_all()
         job.future.add_done_callback(partial(self._left, job.number))
         if encoding is not None:
@@ -143,9 +144,9 @@ class Backlog:
             self._changed.notify_all()
 
     def end_all(self, refuse: Callable[[], GigarankError]) -> None:
-        """Closes, and ends whatever is not answered."""
+        """Closes, unless that is done, and ends whatever is not answered."""
         with self._changed:
-            self._refuse = refuse
+            self._refuse = self._refuse or refuse
             for job in list(self._jobs.values()):
                 self._end(job, partial(_raise, refuse()))
             for lane in (self._small, self._large):
@@ -210,8 +211,6 @@ class Backlog:
         running = Running(turn, [], [])
         for take in turn.takes:
             job = self._jobs[take.number]
-            if job.encoded is None:
-                raise AssertionError("a job is scheduled when it is encoded")
             job.started = now if job.started is None else job.started
             running.jobs.append(job)
             running.parts.append(Part(take.batch, job.encoded.pieces, job.encoded.ids, job.kept))
@@ -223,12 +222,11 @@ class Backlog:
             return
         for job in [job for job in self._jobs.values() if job.is_late(now)]:
             self._end(job, partial(job.task.result, job.timing(now)))
-        deadlines = (job.urgency.deadline for job in self._jobs.values())
-        self._earliest = min((deadline for deadline in deadlines if deadline is not None), default=float("inf"))
+        self._earliest = min((_deadline(job) for job in self._jobs.values()), default=math.inf)
 
     def _patience(self) -> float | None:
         """Seconds to the first deadline."""
-        return None if self._earliest == float("inf") else max(0.0, self._earliest - self._clock())
+        return None if self._earliest == math.inf else max(0.0, self._earliest - self._clock())
 
     def _left(self, number: int, future: Future[Any]) -> None:
         """Whoever asked has cancelled."""
@@ -245,6 +243,10 @@ class Backlog:
         self._version += 1
         self._changed.notify_all()
         return self._jobs.pop(number, None) is not None
+
+
+def _deadline(job: Job) -> float:
+    return math.inf if job.urgency.deadline is None else job.urgency.deadline
 
 
 def _raise(error: GigarankError) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from gigarank.engine.request import Encoded
 from gigarank.engine.tasks import Task
 from gigarank.engine.work import Tier, Timing
-from gigarank.errors import GigarankError
+from gigarank.errors import GigarankError, WorkerFailed
 from gigarank.model.packed import Kept
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Job:
     submitted: float
     tokens: int
     future: Future[Any] = field(default_factory=Future)
-    encoded: Encoded | None = None
+    encoded: Encoded = field(default_factory=Encoded)
     kept: Kept = field(default_factory=dict)  # shared prefixes, from one of its batches to the next
     tokenize_s: float = 0.0
     started: float | None = None
@@ -92,3 +92,6 @@ class Job:
             self.future.set_result(conclude())
         except GigarankError as error:
             self.future.set_exception(error)
+        finally:
+            if not self.future.done():  # whoever waits must not wait for ever
+                self.future.set_exception(WorkerFailed("the result could not be made"))

@@ -6,7 +6,7 @@ batches' worth of tokens are computed rises by one priority, until it is served;
 batch tier runs when nothing of the default tier waits.
 
 Invariants: every wanted piece is taken exactly once; a batch exceeds the budget only where one wanted piece and its context
-alone do; a batch holds one tier; behind requests that end with it, others take at most as many tokens as those.
+alone do; a batch holds one tier; behind requests that end with it, larger ones take at most as many tokens as those.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,7 @@ from gigarank.engine.plan import Batch, Feed, Limits, Piece
 from gigarank.engine.work import Tier
 
 _AGE_BATCHES = 8
+_SIMILAR = 2  # requests of up to so many times the first one's size are computed with it whole
 _MUCH_SMALLER = 4  # a request interrupts those that are at least so many times its size
 
 
@@ -115,15 +116,14 @@ class Schedule:
         for entry in sorted(entries, key=self._order):
             if members and entry.rank[0] != members[0].rank[0]:
                 break
-            room = budget - ending - filling
-            if ending and entry.feed.left_tokens > room:
-                room = min(room, ending - filling)
-            take = self._take(entry, room, at_least_one=at_least_one and not takes)
+            room, left = budget - ending - filling, entry.feed.left_tokens
+            fills = bool(ending) and left > min(room, _SIMILAR * members[0].size)
+            take = self._take(entry, min(room, ending - filling) if fills else room, at_least_one=at_least_one and not takes)
             if take is None:
                 continue
             takes.append(take)
             members.append(entry)
-            if entry.feed.done:
+            if entry.feed.done and not fills:
                 ending += take.tokens
             else:
                 filling += take.tokens

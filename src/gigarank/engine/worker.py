@@ -145,3 +145,6 @@ def _shutting_down() -> GigarankError:
 
 def _wrong_kind(name: str, what: str) -> InvalidInput:
     return InvalidInput(f"model: {name} is {what}", param="model", received=name)
+
+
+__all__ = ["Answer", "Counters", "Embedding", "QueueLength", "QueueLimits", "Ticket", "Urgency", "Worker"]

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _MASK_ELEMENTS = 4_000_000  # bounds the explicit mask of a long segment behind a long context: 16 MB in fp32
+_PART_ROWS = 64  # queries of a short segment taken at once: smaller parts skip more, and keep the kernel less busy
 _TABLE_KEYS = 640  # beyond, skipping the upper triangle saves more than computing the context's rows costs
 
 
@@ -41,13 +42,26 @@ def segment_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     if context == 0:
         return _fused(queries, keys, values, mask=None, causal=True)
     if seen <= _TABLE_KEYS:
-        mask = _causal_table(queries.dtype, queries.device)[context:seen, :seen]
-        return _fused(queries, keys, values, mask=mask, causal=False)
+        return _short_segment(queries, keys, values, context)
     if context <= length:
         # The fused kernel's causal mask starts at the first key: give it a row for every key, and drop the context's.
         padded = torch.cat((queries.new_zeros(context, *queries.shape[1:]), queries))
         return _fused(padded, keys, values, mask=None, causal=True)[context:]
     return _long_context(queries, keys, values, context)
+
+
+def _short_segment(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
+    """Equal parts of the queries, each over the keys up to its last row's: what lies above the diagonal is mostly skipped."""
+    length = queries.shape[0]
+    step = -(-length // -(-length // _PART_ROWS))
+    table = _causal_table(queries.dtype, queries.device)
+    outputs = []
+    for start in range(0, length, step):
+        part = queries[start : start + step]
+        first, seen = context + start, context + start + part.shape[0]
+        mask = table[first:seen, :seen]
+        outputs.append(_fused(part, keys[:seen], values[:seen], mask=mask, causal=False))
+    return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
 
 
 @lru_cache(maxsize=8)

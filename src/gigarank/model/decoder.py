@@ -7,6 +7,7 @@ context, not on the batch.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,56 +41,62 @@ class Decoder:
         context = Context(batch, kept)
         hidden = self.weights.embed(batch.ids)  # (rows, hidden_size)
         rotary = self.rotary.at(batch.positions)
+        space = self._space(hidden)
+        queries, own = space.queries, space.own
         for index, layer in enumerate(self.weights.layers[:-1]):
-            queries = self._new_heads(hidden, self.config.num_attention_heads)
-            own = self._project(hidden, layer, rotary, queries)
+            self._project(hidden, layer, rotary, space)
             context.keep(index, own)
             if self.padded:
                 _mix_padded(queries, own, context, index)
             else:
                 _mix_segments(queries, own, context, index)
-            self._finish(hidden, queries.flatten(1), layer)
+            self._finish(hidden, queries.flatten(1), layer, space)
             if pause is not None:
                 pause()
-        hidden = self._last_layer(hidden, context, rotary)
+        hidden = self._last_layer(hidden, context, rotary, space)
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)[: len(batch.outputs)]
 
-    def _project(self, hidden: Tensor, layer: LayerWeights, rotary: RotaryRows, queries: Tensor | None) -> KeyValues:
-        """Keys and values of all rows, (rows, kv_heads, head_dim) each; fills `queries` (rows, heads, head_dim) if given."""
-        keys = self._new_heads(hidden, self.config.num_key_value_heads)
-        values = torch.empty_like(keys)
+    def _space(self, hidden: Tensor) -> "_Space":
+        rows = hidden.shape[0]
+        queries = hidden.new_empty(rows, self.config.num_attention_heads, self.config.head_dim)
+        keys = hidden.new_empty(rows, self.config.num_key_value_heads, self.config.head_dim)
+        return _Space(queries, KeyValues(keys, torch.empty_like(keys)), hidden.new_empty(min(rows, TILE_ROWS), hidden.shape[1]))
+
+    def _project(self, hidden: Tensor, layer: LayerWeights, rotary: RotaryRows, space: "_Space", last: bool = False) -> None:
+        """Fills `space` with the keys and values of all rows, and, but for the `last` layer, with their queries."""
+        keys, values = space.own.keys, space.own.values
         for rows in _tiles(hidden.shape[0]):
-            normed = rms_norm(hidden[rows], layer.input_norm, self.config.rms_norm_eps)
+            normed = rms_norm(hidden[rows], layer.input_norm, self.config.rms_norm_eps, space.tile(rows))
             turn = (rotary[0][rows], rotary[1][rows])
             self._turn(layer.key(normed), layer.key_norm, turn, keys[rows])
             values[rows] = layer.value(normed).view_as(values[rows])
-            if queries is not None:
-                self._turn(layer.query(normed), layer.query_norm, turn, queries[rows])
-        return KeyValues(keys, values)
+            if not last:
+                self._turn(layer.query(normed), layer.query_norm, turn, space.queries[rows])
 
     def _turn(self, flat: Tensor, norm: Tensor | None, rotary: RotaryRows, out: Tensor) -> None:
         """Splits rows into heads, norms them where the model does, and turns them by their positions into `out`."""
         heads = flat.view_as(out)
         if norm is not None:
-            heads = rms_norm(heads, norm, self.config.rms_norm_eps)
+            heads = rms_norm(heads, norm, self.config.rms_norm_eps, heads)
         rotate(heads, *rotary, out)
 
-    def _finish(self, hidden: Tensor, mixed: Tensor, layer: LayerWeights) -> None:
+    def _finish(self, hidden: Tensor, mixed: Tensor, layer: LayerWeights, space: "_Space") -> None:
         """Adds the attention's output and the MLP to the residual stream `hidden`, in place."""
         for rows in _tiles(hidden.shape[0]):
             middle = layer.output.plus(mixed[rows], hidden[rows])
-            normed = rms_norm(middle, layer.post_norm, self.config.rms_norm_eps)
+            normed = rms_norm(middle, layer.post_norm, self.config.rms_norm_eps, space.tile(rows))
             gated = layer.up.times(normed, layer.gate.silu(normed))
             hidden[rows] = layer.down.plus(gated, middle)
 
-    def _last_layer(self, hidden: Tensor, context: Context, rotary: RotaryRows) -> Tensor:
+    def _last_layer(self, hidden: Tensor, context: Context, rotary: RotaryRows, space: "_Space") -> Tensor:
         """The last layer: keys and values of all rows, the rest for the asked rows, padded to the row multiple."""
         layer, index = self.weights.layers[-1], len(self.weights.layers) - 1
-        own = self._project(hidden, layer, rotary, None)
+        own = space.own
+        self._project(hidden, layer, rotary, space, last=True)
         context.keep(index, own)
         rows = _pad_rows(context.batch.outputs)
         asked = hidden[rows]
-        queries = self._new_heads(asked, self.config.num_attention_heads)
+        queries = space.queries[: len(rows)]
         normed = rms_norm(asked, layer.input_norm, self.config.rms_norm_eps)
         self._turn(layer.query(normed), layer.query_norm, (rotary[0][rows], rotary[1][rows]), queries)
         places = {row: place for place, row in enumerate(context.batch.outputs.tolist())}
@@ -97,11 +104,23 @@ class Decoder:
             if (place := places.get(segment.stop - 1)) is not None:
                 one = slice(place, place + 1)
                 queries[one] = segment_attention(queries[one], visible.keys, visible.values)
-        self._finish(asked, queries.flatten(1), layer)
+        self._finish(asked, queries.flatten(1), layer, space)
         return asked
 
-    def _new_heads(self, like: Tensor, heads: int) -> Tensor:
-        return like.new_empty(like.shape[0], heads, self.config.head_dim)
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """What every layer of a forward writes anew: memory that was touched before costs less than new memory.
+
+    `queries` (rows, heads, head_dim); `own` all rows' keys and values; `normed` (at most TILE_ROWS, hidden_size).
+    """
+
+    queries: Tensor
+    own: KeyValues
+    normed: Tensor
+
+    def tile(self, rows: slice) -> Tensor:
+        return self.normed[: rows.stop - rows.start]
 
 
 def _mix_segments(queries: Tensor, own: KeyValues, context: Context, index: int) -> None:

@@ -107,7 +107,7 @@ class Weights:
     embedding: Tensor
     layers: tuple[LayerWeights, ...]
     final_norm: Tensor
-    head: Tensor  # (vocab_size, hidden_size), the embedding where tied; only two of its rows are ever read
+    head: Tensor  # (vocab_size, hidden_size), the embedding where tied; read a few rows at a time
     dtype: torch.dtype
     device: torch.device
 
