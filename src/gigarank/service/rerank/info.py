@@ -39,8 +39,10 @@ _INFO = nested(
     {"max_client_batch_size": WHOLE, "max_batch_tokens": NUMBER, "version": TEXT},
 )
 _PRESET = nested({"name": TEXT, "use": TEXT, "instruction": TEXT, "source": TEXT})
+_ABOUT = "The default reranker, as TEI describes it"
 ROUTES = (
-    Route("GET", "/info", tei_info, "The default reranker, as TEI describes it", "rerank", None, _INFO, "tei"),
+    Route("GET", "/info", tei_info, _ABOUT, "rerank", None, _INFO, "tei"),
+    Route("GET", "/tei/info", tei_info, _ABOUT, "rerank", None, _INFO, "tei", listed=False),
     Route(
         "GET",
         "/v1/instructions",

@@ -176,12 +176,12 @@ def _warnings(outcomes: Sequence[Sequence[Outcome]]) -> Iterator[str]:
                 cut.extend([place] * outcome.truncated)
                 wide.extend([place] * (outcome.window is not None))
     yield from _warning(cut, "did not fit and were read up to the tokens stated")
-    yield from _warning(wide, "were read in windows; the best window's score counts")
-    yield from _warning(late, "were not scored before the deadline; they come last, with a score of 0")
-    yield from _warning(failed, "could not be scored; they come last, with a score of 0 and an error")
+    yield from _warning(wide, "were read in windows, of which the best one's score counts")
+    yield from _warning(late, "were not scored before the deadline and come last, with a score of 0")
+    yield from _warning(failed, "could not be scored and come last, with a score of 0 and an error")
 
 
 def _warning(places: Sequence[str], what: str) -> Iterator[str]:
     if places:
         named = ", ".join(places[:_NAMED]) + (", ..." if len(places) > _NAMED else "")
-        yield f"{len(places)} documents {what}: {named}"
+        yield f"documents that {what} ({len(places)}): {named}"
