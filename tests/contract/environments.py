@@ -20,7 +20,7 @@ ROOT = HERE.parents[1]
 GROUPS = tuple(sorted(path.stem for path in (HERE / "requirements").glob("*.txt")))
 
 
-class NotInstalled(Exception):
+class NotInstalledError(Exception):
     """pip could not install a group; the message is what it said last."""
 
 
@@ -46,10 +46,10 @@ def python_of(group: str) -> Path:
     if stamp.is_file() and stamp.read_text() == digest:
         return python
     venv.create(place, clear=True, with_pip=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--disable-pip-version-check"]
-    done = subprocess.run([*command, "-r", requirements], capture_output=True, text=True, check=False)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--disable-pip-version-check"]
+    done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise NotInstalled(f"{group}: {done.stderr.strip()[-600:]}")
+        raise NotInstalledError(f"{group}: {done.stderr.strip()[-600:]}")
     stamp.write_text(digest)
     return python
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.conftest import KEY
-from contract.environments import GROUPS, HERE, NotInstalled, Outcome, ask, imported_by, packages_of, python_of
+from contract.environments import GROUPS, HERE, NotInstalledError, Outcome, ask, imported_by, packages_of, python_of
 
 pytestmark = pytest.mark.contract
 
@@ -30,7 +30,7 @@ def asked(keyed: str, unkeyed: str) -> Callable[[str], list[Outcome]]:
     def outcomes(group: str) -> list[Outcome]:
         try:
             python_of(group)
-        except NotInstalled as error:
+        except NotInstalledError as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(str(error))
             pytest.skip(f"no package index, and not installed before: {error}")

@@ -152,7 +152,7 @@ def run(clients: list[Client], further: dict[tuple[str, str], Callable[[], None]
         started, error = time.monotonic(), None
         try:
             check()
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001  # a check may end in anything, and the next one still runs
             where = traceback.extract_tb(raised.__traceback__)[-1]
             error = f"{type(raised).__name__}: {raised} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
         line = {"client": client, "check": name, "error": error, "seconds": round(time.monotonic() - started, 2)}

@@ -6,7 +6,7 @@ import openai
 from battery import DOCUMENTS, KEY, MODEL, QUERY, URL, Ask, Client, Ranked, alone, equal, run
 from cohere.core import ApiError
 from cohere.errors import NotFoundError, UnauthorizedError
-from infinity_client.client import AuthenticatedClient
+from infinity_client.client import Client as InfinityClient
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_cohere import CohereRerank
 from langchain_community.document_compressors.infinity_rerank import InfinityRerank
@@ -77,7 +77,7 @@ def fireworks(ask: Ask) -> Ranked:
 
 
 def infinity(ask: Ask) -> Ranked:
-    client = AuthenticatedClient(base_url=URL, token=ask.key)
+    client = InfinityClient(base_url=f"{URL}/infinity", headers={"Authorization": f"Bearer {ask.key}"})
     ranker = InfinityRerank(client=client, model=ask.model, top_n=ask.top_n)
     return pairs(ranker.rerank(list(ask.documents), ask.query, top_n=ask.top_n))
 

@@ -28,6 +28,13 @@ def through(provider: str, base: str = "") -> Callable[[Ask], Ranked]:
     return lambda ask: pairs(litellm.rerank(**arguments(provider, base, ask)))
 
 
+def deepinfra(ask: Ask) -> Ranked:
+    """This format's scores stand in the documents' order, and litellm leaves them there."""
+    found = through("deepinfra", "/v1")(ask)
+    assert [index for index, _ in found] == list(range(len(ask.documents)))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
 def asynchronously(ask: Ask) -> Ranked:
     return pairs(asyncio.run(litellm.arerank(**arguments("cohere", "", ask))))
 
@@ -59,8 +66,9 @@ def vllm_options() -> None:
 CLASSES = {
     "key": (litellm.AuthenticationError, "key"),
     "model": (litellm.NotFoundError, "no-such-model"),
-    "many": (litellm.exceptions.APIError, "1,?000"),
+    "many": (litellm.BadRequestError, "1,?000"),  # 413 becomes its class of 400
 }
+NAMELESS = {what: (Exception, CLASSES[what][1]) for what in ("key", "many")}  # TEI's format names no model
 VLLM = {what: (Exception, text) for what, (_, text) in CLASSES.items()}
 assert KEY
 
@@ -70,12 +78,12 @@ run(
         Client("litellm: cohere/ (async)", asynchronously, refusals=CLASSES),
         Client("litellm: jina_ai/", through("jina_ai"), refusals=CLASSES),
         Client("litellm: hosted_vllm/", through("hosted_vllm"), instruction=True, refusals=VLLM),
-        Client("litellm: infinity/", through("infinity"), refusals=VLLM),
+        Client("litellm: infinity/", through("infinity", "/infinity"), refusals=VLLM),
         Client("litellm: voyage/", through("voyage", "/v1"), refusals=VLLM),
         Client("litellm: together_ai/", through("together_ai", "/v1"), refusals=VLLM),
         Client("litellm: fireworks_ai/", through("fireworks_ai"), refusals=VLLM),
-        Client("litellm: huggingface/", through("huggingface"), refusals=VLLM),
-        Client("litellm: deepinfra/", through("deepinfra", "/v1"), refusals=VLLM, top_n=False),
+        Client("litellm: huggingface/", through("huggingface"), refusals=NAMELESS),
+        Client("litellm: deepinfra/", deepinfra, refusals=VLLM, top_n=False),
         Client("litellm: nvidia_nim/", through("nvidia_nim"), "logit", refusals=VLLM),
         Client("litellm: dashscope/", through("dashscope", "/compatible-api/v1"), refusals=VLLM),
         Client("litellm: litellm_proxy/", through("litellm_proxy"), refusals=VLLM),

@@ -228,7 +228,7 @@ def dashscope_rerank(ask: Ask) -> Ranked:
     if answer.status_code != 200:
         raise RuntimeError(f"{answer.status_code} {answer.code}: {answer.message}")
     found = answer.output.results
-    assert [result.document.text for result in found] == [ask.documents[result.index] for result in found]
+    assert [result["document"]["text"] for result in found] == [ask.documents[result.index] for result in found]
     assert answer.usage.total_tokens > 0 and answer.request_id
     return [(result.index, result.relevance_score) for result in found]
 

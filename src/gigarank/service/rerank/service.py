@@ -19,6 +19,7 @@ UNSCORED_LOGIT = -1_000.0
 """What stands for the logit of a document without a score where a number is needed: its probability is 0.0."""
 _DOCUMENTS_A_UNIT = 100
 _NAMED = 10  # how many documents a warning lists
+_PREFIX = "fireworks/"  # which litellm's Fireworks client puts before every name that lacks it
 
 
 async def rerank(call: Call, request: RerankRequest) -> RerankAnswer:
@@ -37,7 +38,7 @@ def find_model(call: Call, name: str | None) -> ModelState:
     rerankers = [state for state in states if state.kind == "reranker"]
     wanted = name or call.settings.default_model or (rerankers[0].name if rerankers else "")
     for state in states:
-        if wanted in (state.name, *state.aliases):
+        if {wanted, wanted.removeprefix(_PREFIX)}.intersection((state.name, *state.aliases)):
             return _reranker(state)
     names = ", ".join(state.name for state in rerankers)
     received = wanted[:60]
