@@ -19,7 +19,7 @@ from gigarank.engine.request import Encoded, Reads, check_pairs, check_reads, en
 from gigarank.engine.reranker import Reranker
 from gigarank.engine.scoring import Scores, not_finite
 from gigarank.engine.tokenizer import require_list, require_text, unicode_problem
-from gigarank.engine.work import Failure, Outcome, Result, Timing, Unscored, Work
+from gigarank.engine.work import Failure, Outcome, Prompt, Result, Timing, Turns, Unscored, Work
 from gigarank.errors import NonFiniteScore, TryLater
 from gigarank.types import Pair, Usage
 
@@ -145,20 +145,19 @@ class EmbedTask:
 
 
 class AnswerTask:
-    """The answer words' log-probabilities after whole prompts: texts in which special tokens count as such, or ids."""
+    """The answer words' log-probabilities after whole prompts: texts in which special tokens count as such, ids, or
+    pieces of both kinds of text."""
 
-    def __init__(self, model: Reranker, prompts: Sequence[str | Sequence[int]]) -> None:
+    def __init__(self, model: Reranker, prompts: Sequence[Prompt]) -> None:
         require_list(prompts, "prompts")
         for index, prompt in enumerate(prompts):
-            if not isinstance(prompt, str):
+            if not isinstance(prompt, str | Turns):
                 require_list(prompt, f"prompts[{index}]")
         self._model = model
         self._prompts = prompts
         self._lengths: list[int] = []
         self._found: dict[int, list[float]] = {}
-        self.characters = sum(
-            len(prompt) if isinstance(prompt, str) else _CHARACTERS_PER_TOKEN * len(prompt) for prompt in prompts
-        )
+        self.characters = sum(_characters(prompt) for prompt in prompts)
 
     def encode(self) -> Encoded:
         ids = [self._ids(prompt, f"prompts[{index}]") for index, prompt in enumerate(self._prompts)]
@@ -185,13 +184,24 @@ class AnswerTask:
                 )
         return [Answer(*words, yes, no, length) for (yes, no), length in zip(rows, self._lengths, strict=True)]
 
-    def _ids(self, prompt: str | Sequence[int], name: str) -> Sequence[int]:
+    def _ids(self, prompt: Prompt, name: str) -> Sequence[int]:
+        text = self._model.tokenizer.text
         if isinstance(prompt, str):
-            if (problem := unicode_problem(prompt, name)) is not None:
-                raise problem
-            prompt = self._model.tokenizer.text.template(prompt)
+            prompt = Turns(((prompt, True),))
+        if isinstance(prompt, Turns):
+            for piece, _ in prompt.pieces:
+                if (problem := unicode_problem(piece, name)) is not None:
+                    raise problem
+            encoded = (text.template(piece) if template else text.plain([piece], name)[0] for piece, template in prompt.pieces)
+            prompt = [token for ids in encoded for token in ids]
         check_ids(prompt, name, self._model.config.vocab_size, self._model.max_pair_tokens)
         return prompt
+
+
+def _characters(prompt: Prompt) -> int:
+    if isinstance(prompt, Turns):
+        return sum(len(piece) for piece, _ in prompt.pieces)
+    return len(prompt) if isinstance(prompt, str) else _CHARACTERS_PER_TOKEN * len(prompt)
 
 
 def _require_whole(left: int) -> None:

@@ -21,7 +21,7 @@ from gigarank.engine.jobs import QueueLength, QueueLimits, Ticket, Urgency
 from gigarank.engine.meter import Counters, Meter
 from gigarank.engine.reranker import Reranker
 from gigarank.engine.tasks import AnswerTask, Embedding, EmbedTask, ScoreTask
-from gigarank.engine.work import Result, Work
+from gigarank.engine.work import Prompt, Result, Work
 from gigarank.errors import GigarankError, InvalidInput, ShuttingDown, WorkerFailed
 
 _FAILURES_THAT_END = 2
@@ -66,9 +66,9 @@ class Worker:
             raise _wrong_kind(self._model.name, "a reranker, not an embedder")
         return self._backlog.submit(EmbedTask(self._model, texts, task, dimensions), urgency or Urgency())
 
-    def answer(self, prompts: Sequence[str | Sequence[int]], urgency: Urgency | None = None) -> Ticket[list[Answer]]:
+    def answer(self, prompts: Sequence[Prompt], urgency: Urgency | None = None) -> Ticket[list[Answer]]:
         """The exact log-probabilities of the answer words after whole prompts, as text in which special tokens count as
-        such, or as token ids. All or nothing, as `embed`."""
+        such, as token ids, or as Turns. All or nothing, as `embed`."""
         return self._backlog.submit(AnswerTask(self._reranker(), prompts), urgency or Urgency())
 
     def queue(self) -> QueueLength:
