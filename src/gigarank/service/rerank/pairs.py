@@ -12,32 +12,25 @@ from gigarank.errors import InvalidInput
 from gigarank.service.call import Call
 from gigarank.service.rerank import fields
 from gigarank.service.rerank.request import (
-    DOCUMENT_NAMES,
-    QUERY_NAMES,
     Asked,
     Ranked,
     RerankAnswer,
     RerankRequest,
+    find_documents,
+    find_queries,
     read_body,
     read_model,
     read_options,
     read_urgency,
 )
-from gigarank.service.rerank.texts import BLANK_QUERY, NO_DOCUMENTS, Document, read_documents, read_queries
-
-_QUERIES = ("text_1", "data_1", *QUERY_NAMES)
-_DOCUMENTS = ("text_2", "data_2", *DOCUMENT_NAMES)
+from gigarank.service.rerank.texts import Document, read_documents, read_queries
 
 
 def read_pairs(call: Call) -> RerankRequest:
     """One query over all documents, one document under all queries, or as many of each; raises InvalidInput."""
     body = read_body(call)
-    query_name, asked = fields.find(body, _QUERIES)
-    document_name, given = fields.find(body, _DOCUMENTS)
-    if asked is None:
-        raise InvalidInput(BLANK_QUERY, param=query_name, limit=1, received=0)
-    if given is None:
-        raise InvalidInput(NO_DOCUMENTS, param=document_name, limit=1, received=0)
+    query_name, asked = find_queries(body, ("text_1", "data_1"))
+    document_name, given = find_documents(body, ("text_2", "data_2"))
     queries, _ = read_queries(asked, query_name)
     documents = read_documents(given, document_name, fields.RANK_FIELDS.take(body) or ())
     options = replace(read_options(body), top_n=None, score_threshold=None)

@@ -17,8 +17,8 @@ from gigarank.service.rerank.texts import BLANK_QUERY, NO_DOCUMENTS, Document, r
 from gigarank.service.rerank.values import shown
 from gigarank.types import Usage, Windows
 
-QUERY_NAMES = ("query", "queries", "input.query", "input.queries")
-DOCUMENT_NAMES = ("documents", "texts", "passages", "items", "input.documents", "input")
+_QUERY_NAMES = ("query", "queries", "input.query", "input.queries")
+_DOCUMENT_NAMES = ("documents", "texts", "passages", "items", "input.documents", "input")
 _ANY_MODEL = ("", "default/not-specified", "default")  # what clients send that were told no name
 _OVERLAP_TOKENS = 256
 
@@ -104,23 +104,31 @@ def read_body(call: Call) -> dict[str, Any]:
 def read_request(call: Call) -> RerankRequest:
     """A request with `query` (or many) and `documents`, in any spelling; raises InvalidInput."""
     body = read_body(call)
-    queries, many = _queries(body)
+    name, asked = find_queries(body)
+    queries, many = read_queries(asked, name)
     searches = _searches(body, queries, many)
     return RerankRequest(read_model(body), searches, read_options(body), read_urgency(body, call), many)
 
 
-def _queries(body: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    name, value = fields.find(body, QUERY_NAMES)
+def find_queries(body: Mapping[str, Any], more_names: tuple[str, ...] = ()) -> tuple[str, Any]:
+    """The queries' name and what stands there; raises InvalidInput where there is nothing."""
+    name, value = fields.find(body, (*more_names, *_QUERY_NAMES))
     if value is None:
         raise InvalidInput(BLANK_QUERY, param=name, limit=1, received=0)
-    return read_queries(value, name)
+    return name, value
+
+
+def find_documents(body: Mapping[str, Any], more_names: tuple[str, ...] = ()) -> tuple[str, Any]:
+    """As `find_queries`; DashScope's `input`, an object around both, is no documents."""
+    name, value = fields.find(body, (*more_names, *_DOCUMENT_NAMES))
+    if value is None or (name == "input" and isinstance(value, dict)):
+        raise InvalidInput(NO_DOCUMENTS, param="input.documents" if value else name, limit=1, received=0)
+    return name, value
 
 
 def _searches(body: Mapping[str, Any], queries: tuple[str, ...], many: bool) -> tuple[Asked, ...]:
     """All queries over the same documents, or each over its own where the documents are arrays, one a query."""
-    name, value = fields.find(body, DOCUMENT_NAMES)
-    if value is None:
-        raise InvalidInput(NO_DOCUMENTS, param=name, limit=1, received=0)
+    name, value = find_documents(body)
     rank_fields = fields.RANK_FIELDS.take(body) or ()
     if many and isinstance(value, list) and value and all(isinstance(item, list) for item in value):
         if len(value) != len(queries):

@@ -99,10 +99,11 @@ def _document(item: Any, param: str, rank_fields: Sequence[str]) -> Document:
 
 
 def _object_text(item: JsonObject, rank_fields: Sequence[str]) -> str:
-    """The ranked fields as YAML, in their order; a single one that is a string stands for itself, and so does `text`."""
-    if rank_fields:
-        chosen = {name: item[name] for name in rank_fields if name in item}
-        only = next(iter(chosen.values()), "")
+    """The ranked fields as YAML, in their order; a single one that is a string stands for itself. Without any of them: `text`,
+    else everything as YAML."""
+    chosen = {name: item[name] for name in rank_fields if name in item}
+    if chosen:
+        only = next(iter(chosen.values()))
         return only if isinstance(only, str) and len(rank_fields) == 1 else as_yaml(chosen)
     text = item.get("text")
     return text if isinstance(text, str) else as_yaml(item)
