@@ -193,7 +193,9 @@ class Backlog:
             encoded = None if error is not None else encoding.result()
             if error is not None:
                 known = (
-                    error if isinstance(error, GigarankError) else WorkerFailed(f"the texts could not be encoded: {error!r}")
+                    error
+                    if isinstance(error, GigarankError)
+                    else WorkerFailed(f"the texts could not be encoded: {type(error).__name__}")
                 )
                 self._end(job, partial(_raise, known))
             elif encoded is not None and self.is_open(job):

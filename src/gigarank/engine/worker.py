@@ -121,7 +121,7 @@ class Worker:
             _log.exception("%s: a batch of %d tokens failed", self._model.name, running.turn.tokens)
             self._failures += 1
             self._meter.failed()
-            self._backlog.fail(running.jobs, f"{self._model.name}: the batch with this request failed: {error!r}")
+            self._backlog.fail(running.jobs, f"{self._model.name}: the batch with this request failed: {type(error).__name__}")
             return
         self._failures = 0
         self._meter.batch(running.turn.tokens, self._clock() - started - running.paused_s, interrupting=inside)
