@@ -104,11 +104,14 @@ def _backend(settings: Settings, name: str) -> "ScoringBackend":
 
     if name == "fake":
         return FakeBackend()
+    from gigarank.engine.worker import QueueLimits
     from gigarank.service.hosting.host import Host
     from gigarank.service.hosting.options import HostOptions
     from gigarank.service.hosting.specs import parse_specs
 
-    return Host(HostOptions(parse_specs(settings.models, settings.default_model)))
+    models = parse_specs(settings.models, settings.default_model)
+    limits = QueueLimits(settings.max_waiting_requests, settings.max_waiting_tokens, settings.max_batch_tokens)
+    return Host(HostOptions(models, settings.memory_bytes or None, settings.idle_s), limits=limits)
 
 
 def _address(host: str, port: int) -> str:
@@ -123,5 +126,5 @@ def _greeting(settings: Settings, address: str, keys: int | None) -> list[str]:
     return [
         f"serving {', '.join(settings.models)} at {address} (Ctrl-C ends it)",
         f"access: {access}",
-        f"try: curl {address}/v1/rerank{known} --json {shlex.quote(example)}",
+        f"try: curl {address}/v1/rerank{known} -d {shlex.quote(example)}",
     ]

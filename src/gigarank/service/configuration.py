@@ -19,6 +19,8 @@ from gigarank.service.settings import Settings
 
 PREFIX = "GIGARANK_"
 CONFIG_VARIABLE = "GIGARANK_CONFIG"
+KEYS_FILE = "keys"
+"""In the state directory; counts where no other file of keys is named."""
 _NEAR = 0.85
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -58,9 +60,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("default_model", str, "The model of a request that names none; the first if empty."),
     Setting("host", str, "The address to listen at. Any but loopback needs a key."),
     Setting("port", int, "The port; 0 takes a free one.", minimum=0, maximum=65_535),
-    Setting("state_dir", str, "Folder for all that is kept; empty is `~/.local/state/gigarank`."),
+    Setting("state_dir", str, "Folder for all that is kept, `keys` among it."),
     Setting("api_keys", list, "Keys that may ask; none on loopback lets everybody.", flag="--api-key", secret=True),
-    Setting("api_keys_file", str, "A file of keys, one a line; read again when it changes."),
+    Setting("api_keys_file", str, "A file of keys, one a line, read again when it changes."),
+    Setting("memory_bytes", int, "Memory for models; 0 is 80 percent of the machine's.", minimum=0, maximum=2**50),
+    Setting("idle_s", float, "Seconds unused until a model sleeps; 0 is never.", minimum=0, maximum=10**9),
+    Setting("max_waiting_requests", int, "Requests that wait for a model.", minimum=1, maximum=10**6),
+    Setting("max_waiting_tokens", int, "Tokens that wait for a model.", minimum=1, maximum=10**12),
+    Setting("max_batch_tokens", int, "Tokens computed together.", minimum=1, maximum=10**7),
     Setting("max_documents", int, "Documents a request.", minimum=1, maximum=1_000_000),
     Setting("max_body_bytes", int, "Bytes of a request's body.", minimum=_KIB, maximum=2**31),
     Setting("max_buffered_bytes", int, "Bytes of all bodies in memory.", minimum=_KIB, maximum=2**40),
@@ -88,8 +95,11 @@ def settings_from(flags: Mapping[str, Any], environment: Mapping[str, str], file
     values = _from_file(path) if path is not None else {}
     values |= _from_environment(environment)
     values |= {name: _checked(_BY_NAME[name], value, _BY_NAME[name].option) for name, value in flags.items() if _given(value)}
-    values.setdefault("state_dir", "")
-    return Settings(**{**values, "state_dir": values["state_dir"] or _usual_state_dir(environment)})
+    values.setdefault("state_dir", _usual_state_dir(environment))
+    kept = Path(values["state_dir"]) / KEYS_FILE
+    if kept.is_file():
+        values.setdefault("api_keys_file", str(kept))
+    return Settings(**values)
 
 
 def _given(value: Any) -> bool:

@@ -17,6 +17,11 @@ class Settings:
     state_dir: str = ""
     api_keys: tuple[str, ...] = ()
     api_keys_file: str = ""
+    memory_bytes: int = 0  # 0: 80 percent of what the machine has for models
+    idle_s: float = 0.0  # 0: a model never sleeps for want of use
+    max_waiting_requests: int = 512
+    max_waiting_tokens: int = 4_000_000
+    max_batch_tokens: int = 1_024
     max_documents: int = 1_000
     max_body_bytes: int = 16 * 1024 * 1024
     max_buffered_bytes: int = 512 * 1024 * 1024

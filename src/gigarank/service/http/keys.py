@@ -39,10 +39,10 @@ class KeyRing:
         if self.open:
             return
         self._look()
-        given = list(_presented(headers))
+        given = list(_presented(headers))  # as headers are read: a character a byte
         if not given:
             raise Unauthorized("no API key: send it as `Authorization: Bearer KEY`, or in x-api-key", param="authorization")
-        if not self._known([_digest(key) for key in given]):
+        if not self._known([_digest(key, "latin-1") for key in given]):
             raise Unauthorized("the API key is not known here", param="authorization")
 
     def _known(self, given: list[bytes]) -> bool:
@@ -71,8 +71,8 @@ class KeyRing:
         _LOG.info("keys read again: %d", len(self._digests))
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def _digest(key: str, encoding: str = "utf-8") -> bytes:
+    return hashlib.sha256(key.encode(encoding)).digest()
 
 
 def _presented(headers: Mapping[str, str]) -> Iterator[str]:

@@ -20,11 +20,41 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 STATES = ("ready", "sleeping", "loading", "failed")
 
 
+class WorkerCounts(Protocol):
+    """See engine.meter.Counters. `tokens` of `room_tokens` is how full the batches were."""
+
+    @property
+    def batches(self) -> int: ...
+    @property
+    def interruptions(self) -> int: ...
+    @property
+    def failed_batches(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def room_tokens(self) -> int: ...
+    @property
+    def busy_s(self) -> float: ...
+
+
+class ModelCounts(Protocol):
+    """See hosting.host.ModelCounters."""
+
+    @property
+    def worker(self) -> WorkerCounts | None: ...
+    @property
+    def loads(self) -> int: ...
+    @property
+    def load_seconds(self) -> float: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
 @runtime_checkable
 class Counts(Protocol):
-    """A backend may have counters of its own: {name: value}, names in snake case, of what only ever grows those in `_total`."""
+    """A backend may count for itself, by model."""
 
-    def counters(self) -> Mapping[str, float]: ...
+    def counters(self) -> Mapping[str, ModelCounts]: ...
 
 
 class Metrics:
@@ -72,9 +102,7 @@ class _BackendCollector(Collector):
         yield from self._queues()
         yield self._states()
         if isinstance(self._backend, Counts):
-            for name, value in sorted(self._backend.counters().items()):
-                family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-                yield family(f"gigarank_{name}", "Counted by the backend.", value=value)
+            yield from _counted(self._backend.counters())
 
     def _queues(self) -> Iterator[Metric]:
         families = [
@@ -93,3 +121,26 @@ class _BackendCollector(Collector):
             for state in STATES:
                 family.add_metric((model.name, state), float(model.state == state))
         return family
+
+
+def _counted(counters: Mapping[str, ModelCounts]) -> Iterator[Metric]:
+    awake = {model: counts.worker for model, counts in counters.items() if counts.worker is not None}
+    yield _counter("batches", "Batches computed.", {m: w.batches for m, w in awake.items()})
+    yield _counter("interruptions", "Batches computed in the pause of another.", {m: w.interruptions for m, w in awake.items()})
+    yield _counter("failed_batches", "Batches that ended in an error.", {m: w.failed_batches for m, w in awake.items()})
+    yield _counter("batch_tokens", "Tokens in batches.", {m: w.tokens for m, w in awake.items()})
+    yield _counter("batch_room_tokens", "Tokens that batches could have held.", {m: w.room_tokens for m, w in awake.items()})
+    yield _counter("busy_seconds", "Seconds of computing.", {m: w.busy_s for m, w in awake.items()})
+    yield _counter("model_loads", "Loads into memory.", {m: c.loads for m, c in counters.items()})
+    yield _counter("model_load_seconds", "Seconds of loading.", {m: c.load_seconds for m, c in counters.items()})
+    memory = GaugeMetricFamily("gigarank_model_memory_bytes", "Memory taken now.", labels=("model",))
+    for model, counts in counters.items():
+        memory.add_metric((model,), counts.memory_bytes)
+    yield memory
+
+
+def _counter(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"gigarank_{name}", text, labels=("model",))
+    for model, value in values.items():
+        family.add_metric((model,), value)
+    return family
