@@ -12,6 +12,5 @@ QUERY = "How do plants turn sunlight into energy?"
 TEXTS = ["The stock market fell on Friday.", "Plants turn sunlight into sugar.", "Bread rises because of yeast."]
 
 ranker = CohereRanker(model="nano", api_key=Secret.from_token(KEY), api_base_url=URL)
-ranker.warm_up()
 for document in ranker.run(query=QUERY, documents=[Document(content=text) for text in TEXTS])["documents"]:
     print(f"{document.score:.3f}  {document.content}")

@@ -1,10 +1,10 @@
-"""haystack-ai's own ranker for text-embeddings-inference."""
+"""huggingface-api-haystack: the ranker for text-embeddings-inference."""
 
 import os
 
 from haystack import Document
-from haystack.components.rankers import HuggingFaceTEIRanker
 from haystack.utils import Secret
+from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
 
 URL = os.environ.get("GIGARANK_URL", "http://127.0.0.1:8000")
 KEY = os.environ.get("GIGARANK_API_KEY", "none")
@@ -12,6 +12,5 @@ QUERY = "How do plants turn sunlight into energy?"
 TEXTS = ["The stock market fell on Friday.", "Plants turn sunlight into sugar.", "Bread rises because of yeast."]
 
 ranker = HuggingFaceTEIRanker(url=URL, token=Secret.from_token(KEY), top_k=3)
-ranker.warm_up()
 for document in ranker.run(query=QUERY, documents=[Document(content=text) for text in TEXTS])["documents"]:
     print(f"{document.score:.3f}  {document.content}")

@@ -13,6 +13,5 @@ TEXTS = ["The stock market fell on Friday.", "Plants turn sunlight into sugar.",
 
 EXTRA = {"instruction": "Find passages about biology"}
 ranker = VLLMRanker(model="nano", api_key=Secret.from_token(KEY), api_base_url=f"{URL}/v1", extra_parameters=EXTRA)
-ranker.warm_up()
 for document in ranker.run(query=QUERY, documents=[Document(content=text) for text in TEXTS])["documents"]:
     print(f"{document.score:.3f}  {document.content}")

@@ -9,6 +9,6 @@ KEY = os.environ.get("GIGARANK_API_KEY", "none")
 QUERY = "How do plants turn sunlight into energy?"
 TEXTS = ["The stock market fell on Friday.", "Plants turn sunlight into sugar.", "Bread rises because of yeast."]
 
-ranker = Reranker("nano", model_type="api", api_provider="cohere", api_key=KEY, url=f"{URL}/v1/rerank")
+ranker = Reranker("nano", model_type="APIRanker", api_provider="cohere", verbose=0, api_key=KEY, url=f"{URL}/v1/rerank")
 for result in ranker.rank(QUERY, TEXTS).results:
     print(f"{result.score:.3f}  {result.document.text}")
