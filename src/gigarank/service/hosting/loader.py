@@ -144,9 +144,9 @@ def weight_bytes(files: Iterable[Path], item_bytes: int) -> int:
     """What the tensors of safetensors files take in memory, in a dtype of `item_bytes`. Reads headers only."""
     total = 0
     for file in files:
-        for name, tensor in _header(file).items():
-            stored = _ITEM_BYTES.get(tensor["dtype"], item_bytes)
-            total += math.prod(tensor["shape"]) * (stored if name.endswith(_AS_STORED) else item_bytes)
+        for name, (dtype, numbers) in _header(file).items():
+            stored = _ITEM_BYTES.get(dtype, item_bytes)
+            total += numbers * (stored if name.endswith(_AS_STORED) else item_bytes)
     return total
 
 
@@ -176,13 +176,13 @@ def _kind(checkpoint: Checkpoint) -> Kind:
     return "reranker" if any(name.startswith("model.") for name in names) else "embedder"
 
 
-def _header(file: Path) -> dict[str, dict[str, Any]]:
-    """Tensors by name, each with dtype and shape. Source of the layout: safetensors' README."""
+def _header(file: Path) -> dict[str, tuple[str, int]]:
+    """Tensors by name: dtype, and how many numbers. Source of the layout: safetensors' README."""
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
-            raw: dict[str, dict[str, Any]] = json.loads(opened.read(min(length, _MOST_HEADER_BYTES)))
-        raw.pop("__metadata__", None)
-    except (OSError, ValueError, AttributeError) as error:
+            raw: dict[str, Any] = json.loads(opened.read(min(length, _MOST_HEADER_BYTES)))
+        tensors = {name: tensor for name, tensor in raw.items() if name != "__metadata__"}
+        return {name: (tensor["dtype"], math.prod(tensor["shape"])) for name, tensor in tensors.items()}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: its header cannot be read as safetensors: {error}", param="model") from error
-    return raw

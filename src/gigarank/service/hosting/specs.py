@@ -93,7 +93,11 @@ def _is_folder(source: str) -> bool:
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    return list({name.lower(): name for name in reversed(list(names))}.values())[::-1]
+    """The first of those that differ in case alone."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(name.lower(), name)
+    return list(first.values())
 
 
 def _without_shared_aliases(specs: Sequence[ModelSpec]) -> list[ModelSpec]:
