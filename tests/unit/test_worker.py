@@ -72,6 +72,14 @@ def model() -> Reranker:
     return tiny.reranker("qwen3")
 
 
+@pytest.fixture(scope="module")
+def deep(model: Reranker) -> Reranker:
+    """28 layers, as the 0.6B shape has."""
+    config = dataclasses.replace(tiny.CONFIGS["qwen3"], num_hidden_layers=28)
+    loaded = assemble("deep", config, random_tensors(config), EngineOptions(), choose_numerics("cpu", "fp32"))
+    return Reranker(loaded, model.tokenizer)
+
+
 @pytest.fixture
 def watched(model: Reranker) -> tuple[Reranker, Watched]:
     own = copy.copy(model)
@@ -595,14 +603,7 @@ class TestClose:
 
 
 class TestFairness:
-    """In tokens times layers, which do not depend on the machine. 28 layers, as the 0.6B shape has."""
-
-    @pytest.fixture(scope="class")
-    def deep(self) -> Reranker:
-        config = dataclasses.replace(tiny.CONFIGS["qwen3"], num_hidden_layers=28)
-        loaded = assemble("deep", config, random_tensors(config), EngineOptions(), choose_numerics("cpu", "fp32"))
-        base = tiny.reranker("qwen3")
-        return Reranker(loaded, base.tokenizer)
+    """In tokens times layers, which do not depend on the machine."""
 
     @pytest.mark.parametrize("layer", [1, 13, 27, 40])
     def test_5_short_documents_beside_1000_take_at_most_3_times_their_solo_work(
