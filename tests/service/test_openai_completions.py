@@ -83,7 +83,13 @@ def test_the_text_is_the_likelier_word_and_both_have_logprobs(answered: Answered
 def test_logprobs_come_only_when_asked_for() -> None:
     assert body_of(create_completion, {"prompt": "p"})["choices"][0]["logprobs"] is None
     assert body_of(create_completion, {"prompt": "p", "logprobs": 0})["choices"][0]["logprobs"] is not None
-    for asked, given in [({}, False), ({"logprobs": False}, False), ({"logprobs": True}, True), ({"top_logprobs": 5}, True)]:
+    chats: list[tuple[dict[str, Any], bool]] = [
+        ({}, False),
+        ({"logprobs": False}, False),
+        ({"logprobs": True}, True),
+        ({"top_logprobs": 5}, True),
+    ]
+    for asked, given in chats:
         (choice,) = body_of(create_chat_completion, {"messages": USER, **asked})["choices"]
         assert (choice["logprobs"] is not None) is given
         if given:
@@ -128,6 +134,7 @@ def test_a_wish_that_cannot_be_granted_is_refused(
         body_of(endpoint, body | unsupported)
     assert (raised.value.code, raised.value.status) == ("unsupported_parameter", 400)
     assert raised.value.param == next(iter(unsupported))
+    assert raised.value.limit.startswith("null")
 
 
 @pytest.mark.parametrize(("endpoint", "body"), BOTH)

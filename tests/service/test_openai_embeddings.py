@@ -91,6 +91,8 @@ def test_token_ids_are_refused_with_the_way_out(ids: object) -> None:
         ({"input": "a", "dimensions": 1.5}, "dimensions"),
         ({"input": "a", "input_type": "image"}, "input_type"),
         ({"input": "a", "deadline_ms": -1}, "deadline_ms"),
+        ({"input": "a", "deadline_ms": True}, "deadline_ms"),
+        ({"input": "a", "deadline_ms": "5"}, "deadline_ms"),
         ({"input": "a", "priority": "high"}, "priority"),
         ([], "body"),
         ("a", "body"),

@@ -100,10 +100,10 @@ def test_an_absent_name_is_the_default(absent: object) -> None:
 def test_a_model_of_the_other_kind_is_refused_and_the_fitting_ones_named() -> None:
     with pytest.raises(InvalidInput, match="kind embedder") as raised:
         body_of(create_chat_completion, chat("fake-embedder"))
-    assert (raised.value.param, raised.value.limit) == ("model", ["fake"])
+    assert (raised.value.param, raised.value.limit) == ("model", "fake")
     with pytest.raises(InvalidInput) as raised:
         body_of(create_embeddings, {"model": "nano", "input": "a"})
-    assert (raised.value.limit, raised.value.received) == (["fake-embedder"], "fake")
+    assert (raised.value.limit, raised.value.received) == ("fake-embedder", "fake")
 
 
 def test_a_server_without_embedders_says_so() -> None:

@@ -14,6 +14,7 @@ from gigarank.errors import RequestTooLarge, UnsupportedParameter
 from gigarank.service.backend import Answered, ModelState
 from gigarank.service.call import Answer, Call
 from gigarank.service.openai.fields import Fields
+from gigarank.service.openai.messages import json_text
 from gigarank.service.openai.urgency import urgency_of
 from gigarank.types import JsonObject
 
@@ -55,7 +56,7 @@ def refuse_unsupported(fields: Fields) -> None:
             raise UnsupportedParameter(
                 f"{name}: is not supported here, where the answer is one word, yes or no, and comes whole",
                 param=name,
-                limit=[None, *harmless],
+                limit=", ".join(map(json_text, (None, *harmless))),
             )
     for name in ("max_tokens", "max_completion_tokens"):
         fields.integer(name, 1, MAX_TOKENS)

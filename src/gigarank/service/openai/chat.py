@@ -72,8 +72,8 @@ def _card(parts: dict[str, str], prompt: PromptFormat) -> Turns:
         raise InvalidInput(
             "messages: the roles query and document stand together, with at most a system message beside them",
             param="messages",
-            limit=["system", *TEMPLATE_ROLES],
-            received=list(parts),
+            limit=", ".join(("system", *TEMPLATE_ROLES)),
+            received=", ".join(parts),
         )
     body = prompt.body(parts.get("system"), parts["query"], parts["document"])
     return Turns(((prompt.prefix, True), (body, False), (prompt.suffix, True)))

@@ -84,9 +84,9 @@ def _spoken(items: list[Fields]) -> Iterator[tuple[str, str]]:
         elif kind in _OUTPUTS:
             yield f"Result of {_called(item, called)}", content_text(item.given("output"), item.at("output"))
         else:
-            known = ["message", *_CALLS, *_OUTPUTS]
+            known = ", ".join(("message", *_CALLS, *_OUTPUTS))
             place = item.at("type")
-            raise InvalidInput(f"{place}: must be one of {', '.join(known)}", param=place, limit=known, received=kind[:64])
+            raise InvalidInput(f"{place}: must be one of {known}", param=place, limit=known, received=kind[:64])
 
 
 def _called(item: Fields, called: Mapping[str, str]) -> str:

@@ -77,7 +77,7 @@ class Fields:
         if value is not None and value not in allowed:
             listed = ", ".join(allowed)
             raise InvalidInput(
-                f"{self.at(name)}: must be one of {listed}", param=self.at(name), limit=list(allowed), received=value[:64]
+                f"{self.at(name)}: must be one of {listed}", param=self.at(name), limit=listed, received=value[:64]
             )
         return value
 

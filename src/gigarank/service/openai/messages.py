@@ -42,6 +42,6 @@ def _part_text(part: Fields) -> str:
     raise InvalidInput(
         f"{part.at('type')}: {kind[:64]!r} cannot be read, the models here read text only",
         param=part.at("type"),
-        limit=[*TEXT_PARTS, "input_json"],
+        limit=", ".join((*TEXT_PARTS, "input_json")),
         received=kind[:64],
     )

@@ -40,7 +40,7 @@ def model_of(call: Call, fields: Fields, kind: Kind) -> ModelState:
         raise InvalidInput(
             f"model: {state.name} is of kind {state.kind}, and this endpoint needs kind {kind}",
             param="model",
-            limit=fitting,
+            limit=", ".join(fitting),
             received=state.name,
         )
     return state
@@ -53,9 +53,9 @@ def named(states: Sequence[ModelState], name: str) -> ModelState:
             if wanted in map(spelled, (state.name, *state.aliases)):
                 return state
     known = [known for state in states for known in (state.name, *state.aliases)]
-    shown = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [state.name for state in states]
+    shown = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [state.name for state in states])
     raise UnknownModel(
-        f"model: {name[:128]!r} is not served here; nearest: {', '.join(shown)}",
+        f"model: {name[:128]!r} is not served here; nearest: {shown}",
         param="model",
         limit=shown,
         received=name[:128],
