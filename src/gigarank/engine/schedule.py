@@ -94,12 +94,10 @@ class Schedule:
         better = [entry for entry in self._entries.values() if entry.rank[0] < running.rank[0]]
         if better:
             return self._compose(better, self.limits.batch_tokens, at_least_one=True)
-        taken = {take.number for take in running.takes}
-        others = [
+        others = [  # of those in `running` itself none has a better rank than its best, nor is any smaller than its smallest
             entry
             for entry in self._entries.values()
-            if entry.number not in taken
-            and (entry.rank < running.rank or (entry.rank == running.rank and entry.size * _MUCH_SMALLER <= running.smallest))
+            if entry.rank < running.rank or (entry.rank == running.rank and entry.size * _MUCH_SMALLER <= running.smallest)
         ]
         room = min(self.limits.batch_tokens, running.tokens - spent)
         return self._compose(others, room, at_least_one=False)
