@@ -52,6 +52,14 @@ def test_who_was_served_least_goes_first_and_a_large_one_fills_at_most_as_much()
     assert shares(queue.next()) == {0: 99 * 10}
 
 
+def test_of_two_large_requests_the_newcomer_catches_up_though_it_has_more_left() -> None:
+    queue = schedule(100)
+    queue.add(0, request(20, 90))
+    assert [shares(queue.next()) for _ in range(3)] == [{0: 100}, {0: 90}, {0: 90}]
+    queue.add(1, request(40, 90))
+    assert [set(shares(queue.next())) for _ in range(6)] == [{1}, {1}, {1}, {0}, {1}, {0}]
+
+
 def test_the_end_of_a_larger_request_fills_as_its_middle_does() -> None:
     queue = schedule()
     queue.add(0, request(70, 10))

@@ -62,6 +62,7 @@ class Schedule:
         self.limits = limits
         self._entries: dict[int, _Entry] = {}
         self._now = 0  # tokens computed for anyone
+        self._kept = 0  # tokens that all entries together keep
 
     def add(self, number: int, pieces: Sequence[Piece], tier: Tier = "default", priority: int = 0) -> None:
         """A new request; one without wanted pieces has nothing to wait for and is not kept."""
@@ -71,7 +72,8 @@ class Schedule:
 
     def remove(self, number: int) -> None:
         """Drops what has not been taken; unknown numbers are no error."""
-        self._entries.pop(number, None)
+        entry = self._entries.pop(number, None)
+        self._kept -= 0 if entry is None else entry.feed.kept_tokens
 
     def __contains__(self, number: int) -> bool:
         """Whether the request has pieces that were not taken."""
@@ -130,10 +132,11 @@ class Schedule:
     def _take(self, entry: _Entry, room: int, *, at_least_one: bool) -> Take | None:
         if room <= 0 and not at_least_one:
             return None
-        others = sum(other.feed.kept_tokens for other in self._entries.values() if other is not entry)
-        batch = entry.feed.take(room, max(0, self.limits.kept_tokens - others), at_least_one=at_least_one)
+        others = self._kept - entry.feed.kept_tokens
+        batch = entry.feed.take(room, self.limits.kept_tokens - others, at_least_one=at_least_one)
         if batch is None:
             return None
+        self._kept = others + entry.feed.kept_tokens
         return Take(entry.number, batch, sum(entry.pieces[piece].length for piece in batch.pieces))
 
     def _serve(self, members: Sequence[_Entry], takes: Sequence[Take]) -> Turn:
