@@ -1,7 +1,8 @@
 """Every fenced block of the documentation is run, or says in a comment before it why it is not.
 
     ```python   run; the blocks of a page share their names, as in one session
-    ```bash     run by bash, in a folder that holds examples/, with this environment's programs
+    ```bash     run by bash, in a folder that holds examples/, with this environment's programs; where the server's address
+                is in it, one that serves nano is asked
     ```text     straight after a block that is run: what it prints; numbers and the width of blanks are not compared
 
 A block behind `<!-- not run: REASON -->` is left out; the reason is one of `REASONS`.
@@ -25,7 +26,17 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("python", "bash")
 SHOWN = ("text", "json", "jsonl")
-REASONS = ("needs the hub", "needs your files", "installs packages", "takes minutes", "needs a GPU", "works on the repository")
+REASONS = (
+    "needs the hub",
+    "needs your files",
+    "needs a client's package",
+    "installs packages",
+    "takes minutes",
+    "runs until it is ended",
+    "needs a GPU",
+    "works on the repository",
+)
+ADDRESS = "http://127.0.0.1:8000"
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]\d+)?")
 
 
@@ -119,9 +130,9 @@ def run_program(command: list[str], folder: Path) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
-def run_bash(block: Block, folder: Path) -> None:
+def run_bash(block: Block, folder: Path, address: str = ADDRESS) -> None:
     shutil.copytree(ROOT / "examples", folder / "examples", dirs_exist_ok=True)
-    done = run_program(["bash", "-euo", "pipefail", "-c", block.code], folder)
+    done = run_program(["bash", "-euo", "pipefail", "-c", block.code.replace(ADDRESS, address)], folder)
     assert done.returncode == 0, f"{block.place}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     if block.output is not None:
         assert comparable(done.stdout) == comparable(block.output), block.place
@@ -135,8 +146,10 @@ def test_python_blocks_run_and_print_what_is_shown(page: Path, nano_folder: Path
 
 @pytest.mark.nano
 @pytest.mark.parametrize("block", BASH, ids=lambda block: block.place)
-def test_bash_blocks_run_and_print_what_is_shown(block: Block, nano_folder: Path, tmp_path: Path) -> None:
-    run_bash(block, tmp_path)
+def test_bash_blocks_run_and_print_what_is_shown(
+    block: Block, nano_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run_bash(block, tmp_path, request.getfixturevalue("served") if ADDRESS in block.code else ADDRESS)
 
 
 def photosynthesis() -> list[str]:
