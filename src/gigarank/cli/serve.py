@@ -6,6 +6,7 @@ is refused before the web framework or a model is loaded, in one line.
 
 import dataclasses
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from gigarank.service.backend import ScoringBackend
 
 _NEEDED = ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client")
-_BACKENDS = ("engine", "fake")
+_BACKEND = re.compile(r"engine|fake(?::(?P<delay_s>\d{1,3}(?:\.\d{1,6})?))?")
 
 Config = Annotated[
     Path | None,
@@ -30,7 +31,9 @@ Config = Annotated[
 ]
 Backend = Annotated[
     str,
-    typer.Option("--backend", envvar="GIGARANK_BACKEND", hidden=True, help="fake: scores without a model, for measurements."),
+    typer.Option(
+        "--backend", envvar="GIGARANK_BACKEND", hidden=True, help="engine; fake or fake:SECONDS answers without a model."
+    ),
 ]
 
 
@@ -68,8 +71,8 @@ def serve(options: Any) -> None:
     """
     flags = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
     settings = process_settings(flags, options.config)
-    if options.backend not in _BACKENDS:
-        raise InvalidInput(f"--backend: {', '.join(_BACKENDS)}; received {options.backend!r}", param="backend")
+    if not _BACKEND.fullmatch(options.backend):
+        raise InvalidInput(f"--backend: engine, fake or fake:SECONDS; received {options.backend!r}", param="backend")
     check_installed()
     raise typer.Exit(_run(settings, options.backend))
 
@@ -102,8 +105,8 @@ def _run(settings: Settings, backend: str) -> int:
 def _backend(settings: Settings, name: str) -> "ScoringBackend":
     from gigarank.service.fake import FakeBackend
 
-    if name == "fake":
-        return FakeBackend()
+    if name != "engine":
+        return FakeBackend(float(name.partition(":")[2] or 0.0))
     from gigarank.engine.worker import QueueLimits
     from gigarank.service.hosting.host import Host
     from gigarank.service.hosting.options import HostOptions
@@ -122,7 +125,11 @@ def _address(host: str, port: int) -> str:
 def _greeting(settings: Settings, address: str, keys: int | None) -> list[str]:
     example = '{"query": "how do plants make food", "documents": ["by photosynthesis", "in a kitchen"]}'
     known = " -H 'Authorization: Bearer KEY'" if keys is not None else ""
-    access = "open: no key is asked, since only this machine can reach it" if keys is None else f"{keys} API keys"
+    access = (
+        "open: no key is asked, since only this machine can reach it"
+        if keys is None
+        else f"{keys} API key{'' if keys == 1 else 's'}"
+    )
     return [
         f"serving {', '.join(settings.models)} at {address} (Ctrl-C ends it)",
         f"access: {access}",

@@ -15,6 +15,8 @@ from gigarank.service.errors import render
 from gigarank.service.http.headers import request_id
 from gigarank.service.settings import Settings
 
+_LAST_REQUEST_S = 0.5
+
 
 def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
     """The class that uvicorn makes its connections of."""
@@ -87,6 +89,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.get_write_buffer_size():  # a reader who does not read is not waited for without end
             self.loop.call_later(self.limits.body_timeout_s, self._abort_if_unread)
+
+    def shutdown(self) -> None:
+        """The process ends. A connection that is new, or in the middle of its headers, may still have its request answered."""
+        if self.cycle is None or self._raw_bytes:
+            self.loop.call_later(_LAST_REQUEST_S, self._close_if_unused)
+        else:
+            super().shutdown()
+
+    def _close_if_unused(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal or InvalidInput(msg, param="request"))

@@ -16,6 +16,7 @@ from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gigarank.errors import GigarankError, InvalidInput
 from gigarank.service.http.dispatch import Lifecycle
@@ -60,6 +61,31 @@ class DrainingServer(uvicorn.Server):
 
     def _close(self) -> None:
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Connections that the system has taken for us and nobody has looked at are taken too, before the socket goes."""
+        held = [listener.dup() for listener in sockets or []]
+        for server in self.servers:
+            server.close()
+        for listener in held:
+            waiting = _accept_all(listener)
+            listener.close()
+            for connection in waiting:
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make = cast(type[HttpToolsProtocol], self.config.http_protocol_class)
+        return make(self.config, self.server_state, self.lifespan.state)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    listener.setblocking(False)
+    accepted = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            accepted.append(listener.accept()[0])
+    return accepted
 
 
 def run(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
