@@ -80,7 +80,7 @@ def call_of(body: Any, path: str = "/v1/rerank", backend: ScoringBackend | None 
         "created": 1_764_000_000,
         "urgency": Urgency(),
     }
-    return Call(body=body, path=path, backend=backend or FakeBackend(), **(known | rest))
+    return Call(body=body, path=path, backend=backend or Scripted(), **(known | rest))
 
 
 def answer_of(body: Any, path: str = "/v1/rerank", backend: ScoringBackend | None = None, **rest: Any) -> Answer:
