@@ -66,14 +66,15 @@ class Held:
         self.loaded: list[str] = []
         self.gates: dict[str, threading.Event] = {}
         self.fails: dict[str, Exception] = {}
-        self.facts: dict[str, Callable[[Facts], Facts]] = {}
+        self.changed: dict[str, Callable[[Facts], Facts]] = {}
 
     def shut(self, name: str) -> threading.Event:
         return self.gates.setdefault(name, threading.Event())
 
     def survey(self, spec: ModelSpec) -> Facts:
         facts = self.engine.survey(spec)
-        return self.facts.get(spec.name, lambda same: same)(facts)
+        change = self.changed.get(spec.name)
+        return change(facts) if change is not None else facts
 
     def load(self, spec: ModelSpec, progress: DownloadProgress) -> Model:
         self.loaded.append(spec.name)

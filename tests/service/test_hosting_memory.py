@@ -128,19 +128,18 @@ def test_a_model_with_work_is_not_put_to_sleep_under_it(models: Path) -> None:
 
 def test_a_busy_model_yields_to_one_that_waits_too_long(models: Path) -> None:
     async def asked() -> None:
-        options = replace(within(offered(models, "a", "b"), weigh(models / "a") + 1_000), patience_s=0.3)
+        options = replace(within(offered(models, "a", "b"), weigh(models / "a") + 1_000), patience_s=0.1)
         async with running(options) as host:
             await use(host, "a")
-            served = asyncio.create_task(use(host, "b"))
+            working = asyncio.create_task(host.score("a", LONG))
+            await until(lambda: host.queues()[0].waiting_requests == 1)
+            other = asyncio.create_task(host.score("b", WORK, wait_s=30.0))
+            await until(lambda: states(host)["a"] == "sleeping")
+            assert not working.done()  # it takes nothing new, and finishes what it has
             with pytest.raises(ModelLoading):
-                waiting = {asyncio.create_task(host.score("a", WORK)) for _ in range(2)}
-                while True:
-                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    waiting.add(asyncio.create_task(host.score("a", WORK)))
-                    for task in done:
-                        task.result()
-            await asyncio.gather(*waiting, return_exceptions=True)
-            await served
+                await host.score("a", WORK)
+            assert len((await working).outcomes[0]) == 200
+            await other
             assert host.counters()["b"].loads == 1
 
     asyncio.run(asked())
@@ -150,7 +149,7 @@ def test_a_request_for_a_sleeping_model_is_told_when_to_come_back(models: Path) 
     async def asked() -> None:
         loader, clock = Held(), Clock()
         gate = loader.shut("a")
-        loader.facts["a"] = lambda facts: replace(facts, read_bytes_per_s=facts.memory_bytes / 40.0)
+        loader.changed["a"] = lambda facts: replace(facts, read_bytes_per_s=facts.memory_bytes / 40.0)
         async with running(offered(models, "a"), loader, clock) as host:
             waits = []
             for passed in (0.0, 10.0, 25.0, 30.0):  # 65 of 40 seconds in the end
@@ -198,7 +197,7 @@ def test_a_download_tells_its_own_estimate(models: Path) -> None:
 
         loader, clock = Fetched(), Clock()
         gate = loader.shut("a")
-        loader.facts["a"] = lambda facts: replace(facts, fetch_bytes=1_000, read_bytes_per_s=facts.memory_bytes / 4.0)
+        loader.changed["a"] = lambda facts: replace(facts, fetch_bytes=1_000, read_bytes_per_s=facts.memory_bytes / 4.0)
         async with running(offered(models, "a"), loader, clock) as host:
             with pytest.raises(ModelLoading):
                 await host.score("a", WORK)

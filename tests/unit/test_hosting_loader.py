@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from gigarank import catalogue
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError
+from gigarank.model.weights import expected_shapes
 from gigarank.service.hosting import loader as loading
 from gigarank.service.hosting import machine
 from gigarank.service.hosting.loader import EngineLoader, measured_bytes, weight_bytes
@@ -43,7 +44,7 @@ def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path, content: bytes) 
 def test_a_loaded_models_weights_are_counted_once_each() -> None:
     for name in ("qwen3", "qwen3-untied", "llama-biased"):
         model = reranker(name)
-        shapes = loading.expected_shapes(model.config)
+        shapes = expected_shapes(model.config)
         assert measured_bytes(model) == 4 * sum(math.prod(shape) for shape in shapes.values())
 
 
