@@ -685,3 +685,39 @@ def test_hidden_states_of_parts_stand_apart(model: Reranker) -> None:
         assert torch.equal(one_first, one_second)
     assert not torch.equal(first[0], first[1])
     assert [one.kept for one in both] == [{}, {}]
+
+
+def test_many_threads_that_come_go_and_hurry_all_get_their_end(model: Reranker, start: Callable[..., Worker]) -> None:
+    worker = start(model, max_batch_tokens=256, max_waiting_requests=3)
+    wanted = {WORDS[number]: model.score([("q", WORDS[number])])[0].logit for number in range(13)}
+    ends: list[str] = []
+
+    def client(seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(8):
+            words = dice.choices(WORDS, k=dice.randint(1, 20))
+            late = time.monotonic() + dice.random() * 0.1 if dice.random() < 0.3 else None
+            try:
+                ticket = worker.score(one("q", *words, priority=dice.randint(-1, 1), deadline=late))
+            except Overloaded:
+                ends.append("refused")
+                continue
+            if dice.random() < 0.3:
+                time.sleep(dice.random() * 0.02)
+                ticket.cancel()
+            if ticket.future.cancelled():
+                ends.append("cancelled")
+                continue
+            for word, outcome in zip(words, done(ticket).outcomes[0], strict=True):
+                assert isinstance(outcome, Unscored) or (isinstance(outcome, Score) and outcome.logit == wanted[word])
+            ends.append("answered")
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert len(ends) == 4 * 8
+    assert ends.count("answered") > 0
+    assert worker.queue() == (0, 0, 0)
+    assert worker.alive()
