@@ -1,4 +1,5 @@
-# make run: install gigarank into .venv, fetch nano once, rank the shipped example with it
+# make run: install gigarank into .venv, fetch nano once, rank the shipped example with it, then serve it on
+#           http://127.0.0.1:8000, or on the port GIGARANK_PORT, until Ctrl-C
 # make test: install what the checks need, check, test
 # make check, make quick: the parts of `make test` that take a minute
 
@@ -11,6 +12,7 @@ GIGARANK := .venv/bin/gigarank
 run: .venv/installed
 	@$(GIGARANK) models get nano
 	@$(GIGARANK) rank "$(QUERY)" examples/multilingual.jsonl
+	@$(GIGARANK) serve
 
 test: check
 	@scripts/test

@@ -134,7 +134,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _unbound(host: str, port: int, error: OSError) -> InvalidInput:
     if error.errno == errno.EADDRINUSE:
-        message = f"port: {port} on {host} is in use by another program; choose one with --port"
+        message = f"port: {port} on {host} is in use by another program; choose one with --port or GIGARANK_PORT"
         return InvalidInput(message, param="port", received=port)
     if error.errno == errno.EADDRNOTAVAIL:
         return InvalidInput(f"host: {host} is no address of this machine", param="host", received=host)
