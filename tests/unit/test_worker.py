@@ -178,7 +178,7 @@ class TestExactness:
         def arrive() -> None:
             if len(tickets) < len(small) and len(runner.batches) < 4:
                 tickets.append(worker.score(small[len(tickets)]))
-                wait_until(lambda: len(tickets) - 1 in [number - 1 for number in worker._backlog._schedule._entries])
+                wait_until(lambda: len(tickets) in worker._backlog._schedule)
 
         runner.between = arrive
         whole = done(worker.score(large))
