@@ -8,7 +8,7 @@ import pytest
 from gigarank.engine.work import Turns
 from gigarank.errors import InvalidInput, RequestTooLarge, UnsupportedParameter
 from gigarank.prompt import FORMATS, NANO_V1, QWEN3_V1
-from gigarank.service.backend import Answered, ModelState
+from gigarank.service.backend import Answered, ModelState, Urgency
 from gigarank.service.call import Endpoint
 from gigarank.service.openai.chat import create_chat_completion
 from gigarank.service.openai.completions import create_completion
@@ -210,6 +210,15 @@ def test_a_wrong_chat_is_named(body: Any, param: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         body_of(create_chat_completion, body)
     assert raised.value.param == param
+
+
+@pytest.mark.parametrize(("endpoint", "body"), BOTH)
+def test_urgency_reaches_the_backend_and_the_usage(endpoint: Endpoint, body: dict[str, Any]) -> None:
+    backend = Recording()
+    assert body_of(endpoint, body, backend)["usage"]["service_tier"] == "default"
+    flexible = body_of(endpoint, {**body, "service_tier": "flex"}, backend, urgency=Urgency(wait_s=3.0))
+    assert flexible["usage"]["service_tier"] == "batch"
+    assert backend.urgencies == [Urgency(), Urgency(tier="batch", wait_s=3.0)]
 
 
 def test_more_prompts_than_a_request_may_hold() -> None:

@@ -230,7 +230,8 @@ def test_options_count_as_documents() -> None:
 def test_urgency_reaches_the_backend() -> None:
     backend = Recording()
     body = {"input": TICKET, "questions": [PREDICATE], "service_tier": "batch", "priority": 2, "deadline_ms": 1000}
-    body_of(create_decision, body, backend, received=100.0, urgency=Urgency(wait_s=7.0))
+    answered = body_of(create_decision, body, backend, received=100.0, urgency=Urgency(wait_s=7.0))
+    assert answered["usage"]["service_tier"] == "batch"
     (work,) = backend.works
     assert (work.tier, work.priority, work.deadline) == ("batch", 2, 101.0)
     assert backend.waits == [7.0]

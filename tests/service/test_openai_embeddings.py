@@ -16,7 +16,7 @@ def test_texts_become_vectors_in_their_order() -> None:
     body = body_of(create_embeddings, {"input": ["one two", "three"], "model": "fake-embedder"})
     assert (body["object"], body["model"]) == ("list", "fake-embedder")
     assert [(row["object"], row["index"]) for row in body["data"]] == [("embedding", 0), ("embedding", 1)]
-    assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+    assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3, "service_tier": "default"}
     alone = body_of(create_embeddings, {"input": "three"})["data"][0]["embedding"]
     assert body["data"][1]["embedding"] == alone != body["data"][0]["embedding"]
     assert np.linalg.norm(alone) == pytest.approx(1, abs=1e-6)
@@ -114,7 +114,8 @@ def test_more_texts_than_a_request_may_hold() -> None:
 def test_the_body_says_how_urgent_it_is() -> None:
     backend = Recording()
     body = {"input": "a", "service_tier": "flex", "priority": 3, "deadline_ms": 500}
-    body_of(create_embeddings, body, backend, received=100.0, urgency=Urgency(wait_s=2.0))
+    answered = body_of(create_embeddings, body, backend, received=100.0, urgency=Urgency(wait_s=2.0))
+    assert answered["usage"]["service_tier"] == "batch"
     assert backend.urgencies == [Urgency(3, "batch", 100.5, 2.0)]
 
 

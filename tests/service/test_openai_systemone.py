@@ -60,7 +60,7 @@ def test_decisions_knows_it_by_its_state() -> None:
 
 def test_the_usage() -> None:
     usage = ask({"urgent": NOUL})["usage"]
-    assert usage == {"input_tokens": 5 + 2 + 9, "output_tokens": 0, "total_tokens": 16}
+    assert usage == {"input_tokens": 5 + 2 + 9, "output_tokens": 0, "total_tokens": 16, "service_tier": "default"}
 
 
 def test_json_is_read_as_compact_json() -> None:

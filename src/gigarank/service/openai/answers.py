@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gigarank.engine.work import Prompt
+from gigarank.engine.work import Prompt, Tier
 from gigarank.errors import RequestTooLarge, UnsupportedParameter
 from gigarank.service.backend import Answered, ModelState
 from gigarank.service.call import Answer, Call
@@ -78,7 +78,7 @@ def words(answered: Answered) -> tuple[Word, Word]:
     return (yes, no) if yes.logprob >= no.logprob else (no, yes)
 
 
-def completed(body: JsonObject, model: ModelState, answers: Sequence[Answered]) -> Answer:
+def completed(body: JsonObject, model: ModelState, answers: Sequence[Answered], tier: Tier) -> Answer:
     """`body` with the model and the usage."""
     read = sum(answered.prompt_tokens for answered in answers)
     usage = {
@@ -87,5 +87,6 @@ def completed(body: JsonObject, model: ModelState, answers: Sequence[Answered]) 
         "total_tokens": read + len(answers),
         "prompt_tokens_details": {"cached_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0},
+        "service_tier": tier,
     }
     return Answer({**body, "model": model.name, "usage": usage}, model.name, len(answers), read)

@@ -6,7 +6,7 @@ Invariant: nothing is cut. A question that does not fit into the model's context
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gigarank.engine.work import Result, Search, Work
+from gigarank.engine.work import Result, Search, Tier, Work
 from gigarank.errors import RequestTooLarge
 from gigarank.service.call import Answer, Call
 from gigarank.service.openai.fields import Fields
@@ -32,10 +32,11 @@ class Told:
     model: str
     decided: tuple[Decided, ...]
     result: Result
+    tier: Tier
 
     def answer(self, answers: object, usage: JsonObject) -> Answer:
         computed = self.result.usage
-        body = {"model": self.model, "answers": answers, "usage": usage}
+        body = {"model": self.model, "answers": answers, "usage": {**usage, "service_tier": self.tier}}
         return Answer(body, self.model, computed.documents, computed.total_tokens, self.result.timing)
 
 
@@ -53,7 +54,7 @@ async def ask(call: Call, fields: Fields, asked: Asked) -> Told:
         truncate=False,
     )
     result = await call.backend.score(model, work, urgency.wait_s)
-    return Told(model, tuple(decide(asked.questions, result.outcomes[0])), result)
+    return Told(model, tuple(decide(asked.questions, result.outcomes[0])), result, urgency.tier)
 
 
 def _check_size(questions: Sequence[Question], documents: int, limit: int) -> None:

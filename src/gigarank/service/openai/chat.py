@@ -15,6 +15,7 @@ from gigarank.service.openai.answers import MAX_LOGPROBS, Word, answer_prompts, 
 from gigarank.service.openai.fields import Fields, as_fields
 from gigarank.service.openai.messages import content_text
 from gigarank.service.openai.models import model_of
+from gigarank.service.openai.urgency import urgency_of
 from gigarank.types import JsonObject
 
 MAX_MESSAGES = 10_000
@@ -38,7 +39,7 @@ async def create_chat_completion(call: Call) -> Answer:
         "created": call.created,
         "choices": [_choice(answers[0], wanted)],
     }
-    return completed(body, model, answers)
+    return completed(body, model, answers, urgency_of(call, fields).tier)
 
 
 def read_messages(fields: Fields) -> list[tuple[str, str]]:

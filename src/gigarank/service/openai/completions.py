@@ -13,6 +13,7 @@ from gigarank.service.call import Answer, Call
 from gigarank.service.openai.answers import MAX_LOGPROBS, answer_prompts, completed, refuse_unsupported, words
 from gigarank.service.openai.fields import Fields, as_fields, wrong_type
 from gigarank.service.openai.models import model_of
+from gigarank.service.openai.urgency import urgency_of
 from gigarank.types import JsonObject
 
 MAX_TOKEN_ID = 2**31 - 1
@@ -27,7 +28,7 @@ async def create_completion(call: Call) -> Answer:
     answers = await answer_prompts(call, fields, model, prompts)
     choices = [_choice(index, answered, wanted) for index, answered in enumerate(answers)]
     body = {"id": f"cmpl-{call.request_id}", "object": "text_completion", "created": call.created, "choices": choices}
-    return completed(body, model, answers)
+    return completed(body, model, answers, urgency_of(call, fields).tier)
 
 
 def read_prompts(fields: Fields) -> list[Prompt]:

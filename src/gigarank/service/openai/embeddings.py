@@ -37,7 +37,7 @@ async def create_embeddings(call: Call) -> Answer:
         "object": "list",
         "data": _data(embedded, "base64" if encoding == "base64" else "float"),
         "model": model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "service_tier": urgency.tier},
     }
     return Answer(body, model, len(texts), tokens)
 

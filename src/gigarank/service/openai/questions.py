@@ -96,11 +96,10 @@ def softmax(logits: Sequence[float]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-def check_distinct(options: Sequence[object], place: str) -> None:
+def check_distinct(options: Sequence[str | bool], place: str) -> None:
     """Raises InvalidInput where an option occurs twice; True and "true" differ."""
-    seen: set[tuple[type, object]] = set()
+    seen: set[str | bool] = set()
     for index, option in enumerate(options):
-        key = (type(option), option)
-        if key in seen:
+        if option in seen:
             raise InvalidInput(f"{place}[{index}]: stands there twice", param=f"{place}[{index}]", received=str(option)[:64])
-        seen.add(key)
+        seen.add(option)

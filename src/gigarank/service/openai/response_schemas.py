@@ -17,6 +17,7 @@ from gigarank.service.openai.schemas import (
 )
 from gigarank.types import JsonObject
 
+TIER: JsonObject = {"enum": ["default", "batch"]}
 MODEL_ENTRY = record(
     {
         "id": STRING,
@@ -48,7 +49,7 @@ EMBEDDING_RESPONSE = record(
             record({"object": constant("embedding"), "index": INTEGER, "embedding": {"oneOf": [array(NUMBER), STRING]}})
         ),
         "model": STRING,
-        "usage": record({"prompt_tokens": INTEGER, "total_tokens": INTEGER}),
+        "usage": record({"prompt_tokens": INTEGER, "total_tokens": INTEGER, "service_tier": TIER}),
     }
 )
 
@@ -95,7 +96,12 @@ _SYSTEM_ONE_ANSWER: JsonObject = {
         _REFUSAL,
     ]
 }
-_ANSWER_USAGE: JsonObject = {"input_tokens": INTEGER, "output_tokens": constant(0), "total_tokens": INTEGER}
+_ANSWER_USAGE: JsonObject = {
+    "input_tokens": INTEGER,
+    "output_tokens": constant(0),
+    "total_tokens": INTEGER,
+    "service_tier": TIER,
+}
 SYSTEM_ONE_RESPONSE = record({"model": STRING, "answers": mapping(_SYSTEM_ONE_ANSWER), "usage": record(_ANSWER_USAGE)})
 _DECISIONS = record(
     {
@@ -119,6 +125,7 @@ _COMPLETION_USAGE = record(
         "total_tokens": INTEGER,
         "prompt_tokens_details": record({"cached_tokens": INTEGER}),
         "completion_tokens_details": record({"reasoning_tokens": INTEGER}),
+        "service_tier": TIER,
     }
 )
 _COMPLETION_LOGPROBS = record(
