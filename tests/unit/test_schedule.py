@@ -135,6 +135,15 @@ def test_prefixes_that_are_kept_share_one_budget() -> None:
     assert third.batch.pieces[0] == 0  # so its prefix comes again
 
 
+def test_what_a_removed_request_kept_is_free_again() -> None:
+    queue = schedule(100, kept_tokens=15)
+    queue.add(0, request(3, 80))
+    assert (queue.next() or pytest.fail()).takes[0].batch.keep == {0}
+    queue.remove(0)
+    queue.add(1, request(3, 80))
+    assert (queue.next() or pytest.fail()).takes[0].batch.keep == {0}
+
+
 class TestInterruption:
     """What may run in the pause of a running batch."""
 
