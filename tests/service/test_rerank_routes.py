@@ -212,3 +212,10 @@ def test_the_instructions_are_listed_by_the_names_that_requests_take() -> None:
     for one in data:
         (search,) = work_of({**ASKED, "instruction": one["use"]}).searches
         assert search.instruction == one["instruction"]
+
+
+@pytest.mark.parametrize("path", ["/pinecone/rerank", "/api/v1/services/rerank/text-rerank/text-rerank"])
+def test_parameters_are_an_object_where_the_dialect_has_them(path: str) -> None:
+    status, body = ask({**ASKED, "parameters": ["top_n"]}, path)
+    assert (status, body["message"]) == (400, "parameters: must be an object, not 'an array'")
+    assert ask({**ASKED, "parameters": None}, path)[0] == 200

@@ -240,6 +240,20 @@ def test_what_means_nothing_is_refused_by_its_name(extra: dict[str, Any]) -> Non
     assert caught.value.param == next(iter(extra))
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"preset": "code"}, {"instruction": 5}),
+        ({"service_tier": "flex"}, {"latency": "soon"}),
+        ({"raw_scores": True}, {"use_activation": "no"}),
+    ],
+)
+def test_a_field_is_checked_even_where_another_decides(first: dict[str, Any], second: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(first | second)
+    assert caught.value.param in second
+
+
 def test_unknown_fields_are_ignored() -> None:
     extra = {"stream": True, "user": 5, "relevant_spans": {"mode": "enabled"}, "session_id": [], "rewrite_query": True}
     assert read(extra) == read()

@@ -12,8 +12,9 @@ from gigarank.engine.work import Failure
 from gigarank.errors import InvalidInput
 from gigarank.service.call import Answer, Call, ErrorStyle
 from gigarank.service.errors import as_object
-from gigarank.service.rerank.request import Ranked, RerankAnswer, RerankRequest, read_request
+from gigarank.service.rerank.request import Ranked, RerankAnswer, RerankRequest, read_body, read_request
 from gigarank.service.rerank.service import rerank
+from gigarank.service.rerank.values import wrong
 from gigarank.types import JsonObject, Score
 
 Write = Callable[[Call, RerankRequest, RerankAnswer], Any]
@@ -64,6 +65,14 @@ def read_single(call: Call) -> RerankRequest:
         message = f"query: one query here, not an array of {received}; /v1/rerank takes many"
         raise InvalidInput(message, param="query", limit=1, received=received)
     return request
+
+
+def read_nested(call: Call) -> RerankRequest:
+    """As `read_single`, of a dialect whose options stand in `parameters`; raises InvalidInput where that is no object."""
+    parameters = read_body(call).get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise wrong("parameters", "an object", parameters)
+    return read_single(call)
 
 
 def details(ranked: Ranked) -> JsonObject:

@@ -151,16 +151,17 @@ def read_model(body: Mapping[str, Any]) -> str | None:
 
 def read_options(body: Mapping[str, Any]) -> Options:
     """Everything but texts, model and urgency."""
-    activated = fields.USE_ACTIVATION.take(body)
+    activated, raw = fields.USE_ACTIVATION.take(body), fields.RAW_SCORES.take(body)
+    preset, instruction = fields.PRESET.take(body), fields.INSTRUCTION.take(body)
     top_n = fields.TOP_N.take(body)
     truncate = fields.TRUNCATE.take(body)
     fields.SIDE.take(body)
     return Options(
-        instruction=fields.PRESET.take(body) or fields.INSTRUCTION.take(body),
+        instruction=preset or instruction,
         top_n=top_n if top_n is not None and top_n > 0 else None,
         return_documents=fields.RETURN_DOCUMENTS.take(body),
         score_threshold=fields.SCORE_THRESHOLD.take(body),
-        raw_scores=bool(fields.RAW_SCORES.take(body)) or activated is False,
+        raw_scores=bool(raw) or activated is False,
         on_error=fields.ON_ERROR.take(body) or "skip",
         max_document_tokens=_document_limit(body),
         max_query_tokens=fields.MAX_QUERY.take(body) or None,
@@ -184,10 +185,10 @@ def _windows(body: Mapping[str, Any]) -> Windows | None:
 def read_urgency(body: Mapping[str, Any], call: Call) -> Urgency:
     """What the headers say, where the body says nothing else."""
     priority, deadline_ms = fields.PRIORITY.take(body), fields.DEADLINE.take(body)
-    tier = fields.SERVICE_TIER.take(body) or fields.LATENCY.take(body) or call.urgency.tier
+    tier, speed = fields.SERVICE_TIER.take(body), fields.LATENCY.take(body)
     return replace(
         call.urgency,
         priority=call.urgency.priority if priority is None else priority,
-        tier=tier,
+        tier=tier or speed or call.urgency.tier,
         deadline=call.urgency.deadline if deadline_ms is None else call.received + deadline_ms / 1e3,
     )

@@ -26,8 +26,8 @@ _QUERY_OBJECT: JsonObject = {"type": "object", "required": ["text"], "properties
 ONE_QUERY: JsonObject = {"anyOf": [_QUERY_TEXT, _QUERY_OBJECT]}
 QUERIES: JsonObject = {"anyOf": [*ONE_QUERY["anyOf"], {"type": "array", "minItems": 1, "items": ONE_QUERY}]}
 DOCUMENTS: JsonObject = {
-    "anyOf": [{"type": "array", "minItems": 1, "contains": {"type": ["string", "object"]}}, {"type": "string"}],
-    "description": "Strings, or objects with text or other fields; one string is one document. At least one must be readable.",
+    "anyOf": [{"type": "array", "minItems": 1, "items": {"type": ["string", "object"]}}, {"type": "string"}],
+    "description": "Strings, or objects with text or other fields; one string is one document. An item of another type fails alone.",
 }
 
 

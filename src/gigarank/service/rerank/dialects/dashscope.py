@@ -4,7 +4,7 @@ Its OpenAI-compatible path is the superset's. Invariant: errors on all of its pa
 """
 
 from gigarank.service.call import Call
-from gigarank.service.rerank.dialect import Dialect, Path, details, echoes, read_single
+from gigarank.service.rerank.dialect import Dialect, Path, details, echoes, read_nested
 from gigarank.service.rerank.request import RerankAnswer, RerankRequest
 from gigarank.service.rerank.schemas import (
     DETAILS,
@@ -68,7 +68,7 @@ DIALECT = Dialect(
         }
     ),
     write=write,
-    read=read_single,
+    read=read_nested,
     claims=claims,
     error_style="dashscope",
 )

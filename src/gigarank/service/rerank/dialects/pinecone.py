@@ -5,7 +5,7 @@ are objects. Invariant: a document comes back as the object that was sent, unles
 """
 
 from gigarank.service.call import Call
-from gigarank.service.rerank.dialect import Dialect, Path, details, echoes, read_single
+from gigarank.service.rerank.dialect import Dialect, Path, details, echoes, read_nested
 from gigarank.service.rerank.request import RerankAnswer, RerankRequest
 from gigarank.service.rerank.schemas import (
     DETAILS,
@@ -57,6 +57,6 @@ DIALECT = Dialect(
         }
     ),
     write=write,
-    read=read_single,
+    read=read_nested,
     claims=claims,
 )
