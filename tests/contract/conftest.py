@@ -35,7 +35,8 @@ def stopped(process: subprocess.Popen[str]) -> None:
         process.kill()
         process.wait(10)
     for pipe in (process.stdout, process.stderr):
-        cast(TextIO, pipe).close()
+        if pipe is not None:
+            pipe.close()
 
 
 @pytest.fixture(scope="session")
