@@ -49,6 +49,7 @@ def test_the_answer_counts_texts_and_tokens_for_the_log() -> None:
         ({"task": "Find duplicates"}, "Find duplicates"),
         ({"input_type": "query", "instruction": "Find duplicates"}, "Find duplicates"),
         ({"task": "retrieval.query", "instruction": "Find duplicates"}, "Find duplicates"),
+        ({"task": "Find answers", "instruction": "Find duplicates"}, "Find duplicates"),
         ({"instruction": ""}, ""),
     ],
 )
