@@ -62,14 +62,13 @@ def summarise(load: JsonObject, rounds: Sequence[Round]) -> JsonObject:
     """One load's figures. Rates are medians over the rounds; latencies and the overhead are of all answered requests."""
     samples = [one for each in rounds for one in each.samples]
     answered = [one for one in samples if one.pairs] or samples
-    overhead = statistics.median(one.latency_ms - one.backend_ms for one in answered)
     return {
         "load": load,
         "requests": len(samples),
         "requests_per_second": rounded(statistics.median(_answered(each) / each.seconds for each in rounds)),
         "pairs_per_second": rounded(statistics.median(each.pairs_per_second for each in rounds)),
         "latency_ms": quantiles([one.latency_ms for one in answered]),
-        "overhead_p50_ms": rounded(overhead),
+        "overhead_ms": quantiles([one.latency_ms - one.backend_ms for one in answered]),
         "errors": dict(sorted(Counter(one.outcome for one in samples if not one.pairs).items())),
         "generator_late_p99_ms": quantiles([(one.sent - one.intended) * 1e3 for one in samples])["p99"],
         "generator_cpu_share": rounded(statistics.median(each.generator_cpu_s / each.seconds for each in rounds)),

@@ -81,7 +81,7 @@ def _row(one: dict[str, Any], found: dict[str, dict[str, float]]) -> list[str]:
         f"{one['requests_per_second']:.4g}",
         f"{one['pairs_per_second']:.4g}",
         *(f"{latency[name]:.3g} ms" for name in ("p50", "p90", "p99")),
-        f"{one['overhead_p50_ms']:.3g} ms",
+        f"{one['overhead_ms']['p50']:.3g} ms",
         "-" if spent is None else f"{spent:.3g} ms",
         f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else "-",
     ]
