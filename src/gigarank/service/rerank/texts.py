@@ -27,7 +27,7 @@ ONE_QUERY: JsonObject = {"anyOf": [_QUERY_TEXT, _QUERY_OBJECT]}
 QUERIES: JsonObject = {"anyOf": [*ONE_QUERY["anyOf"], {"type": "array", "minItems": 1, "items": ONE_QUERY}]}
 DOCUMENTS: JsonObject = {
     "anyOf": [{"type": "array", "minItems": 1, "items": {"type": ["string", "object"]}}, {"type": "string"}],
-    "description": "Strings, or objects with text or other fields; one string is one document. An item of another type fails alone.",
+    "description": "Strings, or objects with text or other fields; one string is one document. Other items fail alone.",
 }
 
 
