@@ -125,6 +125,8 @@ def test_the_usage_counts_prompts_and_one_word_each() -> None:
         {"response_format": {"type": "json_object"}},
         {"modalities": ["text", "audio"]},
         {"prompt_logprobs": 1},
+        {"n": True},
+        {"stream": 0},
     ],
 )
 def test_a_wish_that_cannot_be_granted_is_refused(
