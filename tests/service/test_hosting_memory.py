@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gigarank.engine.download import DownloadProgress
 from gigarank.engine.work import Search, Work
 from gigarank.errors import CheckpointError, InvalidInput, ModelLoading, ModelUnavailable, UnknownModel
 from gigarank.service.backend import Urgency
 from gigarank.service.hosting.host import Host
+from gigarank.service.hosting.loader import Model
 from gigarank.service.hosting.options import HostOptions
 from gigarank.service.hosting.specs import ModelSpec
 from hosting import WORK, Clock, Held, offered, running, states, until, weigh, within
@@ -171,6 +173,9 @@ def test_the_last_load_of_a_model_says_how_long_the_next_takes(models: Path) -> 
     async def asked() -> None:
         loader, clock = Held(), Clock()
         gate = loader.shut("a")
+        loader.changed["a"] = lambda facts: replace(
+            facts, read_bytes_per_s=facts.memory_bytes / 100.0
+        )  # no more to be believed
         async with running(replace(offered(models, "a"), idle_s=1.0), loader, clock) as host:
             with pytest.raises(ModelLoading):
                 await host.score("a", WORK)
@@ -191,7 +196,7 @@ def test_the_last_load_of_a_model_says_how_long_the_next_takes(models: Path) -> 
 def test_a_download_tells_its_own_estimate(models: Path) -> None:
     async def asked() -> None:
         class Fetched(Held):
-            def load(self, spec, progress):  # type: ignore[no-untyped-def]
+            def load(self, spec: ModelSpec, progress: DownloadProgress) -> Model:
                 progress("weights", 250, 1_000)
                 return super().load(spec, progress)
 
@@ -209,6 +214,28 @@ def test_a_download_tells_its_own_estimate(models: Path) -> None:
             gate.set()
 
     asyncio.run(asked())
+
+
+def test_a_download_ends_when_the_server_does(models: Path) -> None:
+    async def asked() -> float:
+        class Fetching(Held):
+            def load(self, spec: ModelSpec, progress: DownloadProgress) -> Model:
+                self.loaded.append(spec.name)
+                for second in range(1_000):
+                    progress("weights", second, 1_000)
+                    time.sleep(0.01)
+                return super().load(spec, progress)
+
+        loader = Fetching()
+        async with running(offered(models, "a"), loader) as host:
+            with pytest.raises(ModelLoading):
+                await host.score("a", WORK)
+            await until(lambda: loader.loaded == ["a"])
+            began = time.monotonic()
+            await host.drain(0.1)
+            return time.monotonic() - began
+
+    assert asyncio.run(asked()) < 3.0
 
 
 def test_who_waits_is_answered_when_the_model_is_there_or_told_when_not(models: Path) -> None:
