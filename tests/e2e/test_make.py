@@ -51,7 +51,7 @@ def test_make_run_ranks_the_example_and_then_serves(nano_folder: Path, tmp_path:
             os.killpg(made.pid, signal.SIGTERM)
         printed, said = made.communicate(timeout=60)
     assert len(ranked["results"]) == 2 and ranked["model"] == "nano"
-    assert printed.splitlines()[0].startswith("1\t")
+    assert printed.splitlines()[1].startswith("1\t")  # behind the folder of the model
     assert f"serving nano at http://127.0.0.1:{port}" in said
     assert "Traceback" not in said
 

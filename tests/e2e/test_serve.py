@@ -231,6 +231,18 @@ def test_what_is_no_http_is_400(start: Start) -> None:
     assert json.loads(body)["error"]["message"]
 
 
+def test_an_offer_of_http_2_does_not_cost_the_body(start: Start) -> None:
+    """As Java's HttpClient makes it with every request."""
+    port = start().port
+    body = json.dumps(QUESTION).encode()
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAAAAMAAAAA\r\n"
+    head = b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\n" + offer + b"content-length: %d\r\n\r\n" % len(body)
+    last = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    answers = raw(port, head + body + head + body + last)
+    assert answers.count(b"HTTP/1.1 200 OK") == 3 and answers.count(b'"results"') == 2
+    assert raw(port, b"CONNECT example.com:443 HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 405 ")
+
+
 def test_slow_clients_are_sent_away(start: Start) -> None:
     port = start("--header-timeout-s", "0.5", "--body-timeout-s", "0.5", "--keep-alive-s", "0.5").port
     assert raw(port, b"GET /health HTTP/1.1\r\nhost").startswith(b"HTTP/1.1 408 ")

@@ -141,6 +141,8 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "number": (b"3.5", "a number"),
     "null": (b"null", "null"),
     "true": (b"true", "a boolean"),
+    "half a pair and no JSON": (rb'{"a": "\ud83d" x}', "line 1 column"),
+    "half a pair and no number": (rb'{"a": "\ud83d", "b": NaN}', "line 1 column"),
     "form": (b"query=plants&documents=x", "line 1 column 1"),
 }
 

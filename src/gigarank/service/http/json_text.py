@@ -4,6 +4,7 @@ Knows no HTTP. Invariant: nesting is bounded before any parser sees the text; a 
 """
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ def _again(text: bytes, error: orjson.JSONDecodeError) -> Any:
         message = f"body: byte {broken.start} is no UTF-8: {broken.reason}"
         raise InvalidInput(message, param="body", limit="UTF-8", received=f"byte {broken.start}") from None
     if "surrogate" in error.msg:
-        whole = json.dumps(json.loads(decoded), ensure_ascii=False)
-        return orjson.loads(whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        with suppress(ValueError):  # there is more wrong with it
+            whole = json.dumps(json.loads(decoded), ensure_ascii=False)
+            return orjson.loads(whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     place = f"line {error.lineno} column {error.colno}"
     raise InvalidInput(f"body: no JSON at {place}", param="body", limit="JSON", received=place) from None

@@ -7,15 +7,17 @@ to read an answer, is disconnected; there are never more connections than allowe
 import asyncio
 from typing import Any, ClassVar
 
+import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gigarank.errors import GigarankError, InvalidInput, RequestTimeout, RequestTooLarge, TryLater
+from gigarank.errors import GigarankError, InvalidInput, MethodNotAllowed, RequestTimeout, RequestTooLarge, TryLater
 from gigarank.service.errors import render
 from gigarank.service.http.headers import request_id
 from gigarank.service.settings import Settings
 
 _LAST_REQUEST_S = 0.5
+_OFFERS = (b"upgrade", b"connection", b"http2-settings")
 
 
 def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -50,9 +52,28 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._raw_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or InvalidInput("this is no HTTP/1.1 request", param="request"))
         if self._in_head and self._raw_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
             self._refuse(self._too_large("bytes", self.limits.max_header_bytes, self._raw_bytes))
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Java's client offers HTTP/2 with every request (`Upgrade: h2c`). The offer is passed over, and the request read."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(MethodNotAllowed("CONNECT: this is no proxy", param="method", received="CONNECT"))
+            return
+        head = [method, b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            if name not in _OFFERS:
+                head += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([*head, b"\r\n", rest]))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -72,16 +93,20 @@ class BoundedProtocol(HttpToolsProtocol):
             ("bytes", limits.max_header_bytes, self._head_bytes),
             ("headers", limits.max_headers, len(self.headers)),
         ):
-            if found > most:  # httptools ends the parsing, and uvicorn answers by send_400_response
+            if found > most:  # httptools ends the parsing by an error of its own
                 self._refusal = self._too_large(unit, most, found)
                 raise self._refusal
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():  # the parser ends here
+            return
         self._stop_timer()
         self._in_head, self._raw_bytes = False, 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._in_head = True
 
@@ -100,9 +125,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def _close_if_unused(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal or InvalidInput(msg, param="request"))
 
     def _abort_if_unread(self) -> None:
         if self.transport.get_write_buffer_size():
