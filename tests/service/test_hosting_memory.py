@@ -175,7 +175,7 @@ def test_the_last_load_of_a_model_says_how_long_the_next_takes(models: Path) -> 
         gate = loader.shut("a")
         loader.changed["a"] = lambda facts: replace(
             facts, read_bytes_per_s=facts.memory_bytes / 100.0
-        )  # no more to be believed
+        )
         async with running(replace(offered(models, "a"), idle_s=1.0), loader, clock) as host:
             with pytest.raises(ModelLoading):
                 await host.score("a", WORK)
