@@ -1,14 +1,17 @@
 """Tests of this kind let other people's software ask a real server on loopback: client packages as they are published, each
 in an environment of its own, and bodies as products send them."""
 
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
 import pytest
+
+from contract.environments import GROUPS, prepare
 
 KEY = "gr-contract-key"
 STAND = Path(__file__).parent / "stand.py"
@@ -37,6 +40,25 @@ def stopped(process: subprocess.Popen[str]) -> None:
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+@pytest.fixture(scope="session")
+def installed(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Makes the environments of all groups whose tests were chosen; then says of one that it is there, or ends the test."""
+    parameters = [
+        item.callspec.params
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    ]
+    missing = prepare(sorted({str(each["group"]) for each in parameters if each.get("group") in GROUPS}))
+
+    def require(group: str) -> None:
+        if group in missing and os.environ.get("CI") == "true":
+            pytest.fail(missing[group])
+        if group in missing:
+            pytest.skip(f"no package index, and not installed before: {missing[group]}")
+
+    return require
 
 
 @pytest.fixture(scope="session")

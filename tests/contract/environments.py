@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,20 @@ def python_of(group: str) -> Path:
         raise NotInstalledError(f"{group}: {done.stderr.strip()[-600:]}")
     stamp.write_text(digest)
     return python
+
+
+def prepare(groups: Iterable[str]) -> dict[str, str]:
+    """Makes all environments, as many at a time as there are processors: pip itself uses one. Returns why some could not be."""
+
+    def attempt(group: str) -> tuple[str, str]:
+        try:
+            python_of(group)
+        except NotInstalledError as error:
+            return group, str(error)
+        return group, ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return {group: reason for group, reason in pool.map(attempt, groups) if reason}
 
 
 def ask(group: str, environment: dict[str, str], timeout_s: float = 240.0) -> list[Outcome]:

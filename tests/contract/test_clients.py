@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.conftest import KEY
-from contract.environments import GROUPS, HERE, NotInstalledError, Outcome, ask, imported_by, packages_of, python_of
+from contract.environments import GROUPS, HERE, Outcome, ask, imported_by, packages_of
 
 pytestmark = pytest.mark.contract
 
@@ -23,17 +23,12 @@ FEWEST = {"cohere5": 20, "haystack": 15, "langchain": 15, "litellm": 60, "llama_
 
 
 @pytest.fixture(scope="module")
-def asked(keyed: str, unkeyed: str) -> Callable[[str], list[Outcome]]:
+def asked(installed: Callable[[str], None], keyed: str, unkeyed: str) -> Callable[[str], list[Outcome]]:
     """What a group's checks came to."""
 
     @cache
     def outcomes(group: str) -> list[Outcome]:
-        try:
-            python_of(group)
-        except NotInstalledError as error:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(error))
-            pytest.skip(f"no package index, and not installed before: {error}")
+        installed(group)
         names = {"GIGARANK_URL": keyed, "GIGARANK_OPEN_URL": unkeyed, "GIGARANK_API_KEY": KEY, "GIGARANK_MODEL": "fake"}
         return ask(group, names)
 

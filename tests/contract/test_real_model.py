@@ -14,7 +14,7 @@ from typing import TextIO, cast
 import pytest
 
 from contract.conftest import KEY, stopped
-from contract.environments import GROUPS, NotInstalledError, Outcome, ask, python_of
+from contract.environments import GROUPS, Outcome, ask
 from gigarank.bench.checkpoint import write_checkpoint
 from gigarank.prompt import QWEN3_V1
 from hosting import SHAPE
@@ -67,14 +67,9 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
 
 
 @pytest.fixture(scope="module")
-def outcomes(addresses: tuple[str, str]) -> Callable[[str], list[Outcome]]:
+def outcomes(installed: Callable[[str], None], addresses: tuple[str, str]) -> Callable[[str], list[Outcome]]:
     def of(group: str) -> list[Outcome]:
-        try:
-            python_of(group)
-        except NotInstalledError as error:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(error))
-            pytest.skip(f"no package index, and not installed before: {error}")
+        installed(group)
         names = {"GIGARANK_URL": addresses[0], "GIGARANK_OPEN_URL": addresses[1], "GIGARANK_API_KEY": KEY}
         return ask(group, {**names, "GIGARANK_MODEL": "small", "GIGARANK_CHECKS": "ranks instruction"})
 
