@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 import torch
@@ -321,7 +322,9 @@ class TestDeadlines:
         self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]
     ) -> None:
         own, runner = watched
-        result = done(start(own).score(one("q", "a", "b", deadline=time.monotonic() - 1)))
+        ticket = start(own).score(one("q", "a", "b", deadline=time.monotonic() - 1))
+        assert ticket.future.done(), "not even tokens are made"
+        result = done(ticket)
         assert result.outcomes == ((Unscored(0), Unscored(1)),)
         assert (result.usage.total_tokens, runner.batches) == (0, [])
 
@@ -510,6 +513,15 @@ class TestBoundedQueue:
         assert (requests, pairs, tokens) == (2, len(WORDS) + 2, spent)
         assert worker.queue() == (0, 0, 0)
 
+    def test_what_is_computed_waits_no_longer(self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]) -> None:
+        own, runner = watched
+        worker = start(own, max_batch_tokens=128)
+        waiting: list[int] = []
+        runner.before = lambda parts: waiting.append(worker.queue().tokens)
+        done(worker.score(one("q", *(f"{word} planet" for word in WORDS))))
+        assert len(waiting) > 2
+        assert [before - after for before, after in pairwise(waiting)] == runner.batches[:-1]
+
 
 class TestFailures:
     def test_a_batch_that_fails_takes_only_its_own_requests(
@@ -593,6 +605,8 @@ class TestClose:
                 done(ticket)
         assert not worker.alive()
         assert len(runner.batches) == 1
+        with pytest.raises(ShuttingDown):
+            worker.score(one("q", "a"))
 
     def test_closing_twice_is_no_error(self, model: Reranker) -> None:
         worker = Worker(model)
