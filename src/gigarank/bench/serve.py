@@ -5,13 +5,13 @@ cores and bodies, so that a figure near it is seen to be the generator's.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gigarank.bench import machine
 from gigarank.bench.serve_bodies import Workload, bodies
 from gigarank.bench.serve_load import Generator, Load, Target
 from gigarank.bench.serve_process import PROGRAM, free_port, one_core_each, running, to_the_other, until_ready, watch
@@ -19,7 +19,6 @@ from gigarank.bench.serve_summary import Round, Usage, memory, ratios, rounded, 
 from gigarank.errors import InvalidInput
 from gigarank.types import JsonObject
 
-PACKAGES = ("gigarank", "torch", "fastapi", "uvicorn", "orjson", "aiohttp")
 WARM_UP, CEILING_REQUESTS = 50, 2_000
 PATH = "/v1/rerank"
 Say = Callable[[str], None]
@@ -59,7 +58,7 @@ def parse_loads(clients: str, rates: str) -> tuple[Load, ...]:
 
 def run(settings: Settings, say: Say) -> JsonObject:
     """Raises InvalidInput, DeviceUnavailable (one core only) or ModelUnavailable (the server does not become ready)."""
-    sent = bodies(settings.workload)
+    sent, load_before = bodies(settings.workload), round(os.getloadavg()[0], 2)
     if settings.url and settings.one_core:
         raise InvalidInput("one_core: only for a server that is started here, not with a url", param="one_core")
     ceiling = _ceiling(settings, sent)
@@ -67,7 +66,8 @@ def run(settings: Settings, say: Say) -> JsonObject:
     with _server(settings) as (url, process):
         target = Target(url.rstrip("/") + PATH, sent, settings.workload.documents, settings.key)
         rounds, usages = asyncio.run(_measure(settings, target, process, say))
-    return _result(settings, rounds, usages) | {"generator_ceiling_requests_per_second": rounded(ceiling)}
+    before = {"generator_ceiling_requests_per_second": rounded(ceiling), "load_average_before": load_before}
+    return _result(settings, rounds, usages) | before
 
 
 def _ceiling(settings: Settings, sent: Sequence[bytes]) -> float:
@@ -147,5 +147,4 @@ def _result(settings: Settings, rounds: Mapping[str, Sequence[Round]], usages: S
         "results": [summarise(loads[name], each) for name, each in rounds.items()],
         "pairs_per_second_ratio": ratios(rounds),
         "memory": memory(usages),
-        "machine": machine.describe(PACKAGES),
     }

@@ -13,6 +13,8 @@ import typer
 from gigarank.cli.command import Debug, Json
 from gigarank.cli.output import emit, note
 
+PACKAGES = ("gigarank", "torch", "fastapi", "uvicorn", "httptools", "orjson", "aiohttp")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServeBenchOptions:
@@ -52,6 +54,9 @@ def serve(options: ServeBenchOptions) -> None:
         one_core=options.one_core,
     )
     result = run(settings, note)
+    from gigarank.bench.machine import describe  # brings torch, which the generator does without
+
+    result["machine"] = describe(PACKAGES)
     if not options.json:
         emit("\n".join(table(result)) + "\n")
     emit(json_text.dumps(result, ensure_ascii=False) + "\n")
