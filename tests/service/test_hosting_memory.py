@@ -173,9 +173,7 @@ def test_the_last_load_of_a_model_says_how_long_the_next_takes(models: Path) -> 
     async def asked() -> None:
         loader, clock = Held(), Clock()
         gate = loader.shut("a")
-        loader.changed["a"] = lambda facts: replace(
-            facts, read_bytes_per_s=facts.memory_bytes / 100.0
-        )
+        loader.changed["a"] = lambda facts: replace(facts, read_bytes_per_s=facts.memory_bytes / 100.0)
         async with running(replace(offered(models, "a"), idle_s=1.0), loader, clock) as host:
             with pytest.raises(ModelLoading):
                 await host.score("a", WORK)
