@@ -90,7 +90,9 @@ def test_yaml_reads_like_prose_and_leaves_scripts_alone() -> None:
     )
 
 
-_TEXT = st.text() | st.sampled_from(["yes", "null", "12", "a: b", "- a", "x\n y", "a #b", "\x85", "x\n\ny", "1_0", "~", ".5"])
+_TEXT = st.text() | st.sampled_from(
+    ["yes", "null", "12", "a: b", "- a", "x\n y", "a #b", "\x85", "x\n\ny", "x\n", "\nx", "1_0", "~", ".5"]
+)
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
