@@ -204,6 +204,7 @@ def test_a_wrong_completion_is_named(body: Any, param: str) -> None:
         ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]}, "messages[0].tool_calls"),
         ({"messages": [{"role": "query", "content": "x"}]}, "messages"),
         ({"messages": [{"role": "document", "content": "x"}, *USER]}, "messages"),
+        ({"messages": [{"role": "query", "content": "x"}, {"role": "document", "content": "x"}, *USER]}, "messages"),
         ({"messages": USER, "logprobs": 5}, "logprobs"),
         ({"messages": USER, "top_logprobs": 21}, "top_logprobs"),
     ],

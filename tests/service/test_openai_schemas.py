@@ -137,6 +137,48 @@ def test_a_whole_body_is_allowed_and_answered(path: str, body: Any) -> None:
     Draft202012Validator(route.response).validate(body_of(route.endpoint, body))
 
 
+PREDICATE: dict[str, Any] = {"type": "predicate", "instructions": "x"}
+FORBIDDEN: list[tuple[str, Any]] = [
+    ("/v1/embeddings", {"input": []}),
+    ("/v1/embeddings", {"input": [1, 2]}),
+    ("/v1/embeddings", {"input": "a", "dimensions": 0}),
+    ("/v1/embeddings", {"input": "a", "encoding_format": "hex"}),
+    ("/v1/embeddings", {"input": "a", "input_type": "image"}),
+    ("/v1/embeddings", {"input": "a", "deadline_ms": -1}),
+    ("/v1/decisions", {"input": "a", "questions": []}),
+    ("/v1/decisions", {"input": "a", "questions": [PREDICATE] * 401}),
+    ("/v1/decisions", {"input": [], "questions": [PREDICATE]}),
+    ("/v1/decisions", {"input": " ", "questions": [PREDICATE]}),
+    ("/v1/decisions", {"input": "a", "questions": [{**PREDICATE, "instructions": ""}]}),
+    ("/v1/decisions", {"input": "a", "questions": [{**QUESTIONS[1], "choices": [{"value": "a"}]}]}),
+    ("/v1/decisions", {"input": "a", "questions": [{**QUESTIONS[1], "choices": [{"value": str(i)} for i in range(256)]}]}),
+    ("/v1/decisions", {"input": "a", "questions": [{**QUESTIONS[2], "levels": [{"label": str(i)} for i in range(11)]}]}),
+    ("/v1/systemone", {"state": 3, "questions": NAMED}),
+    ("/v1/systemone", {"state": "a", "questions": {}}),
+    ("/v1/systemone", {"state": "a", "questions": {"q": {"type": "choice", "criteria": {"a": None}}}}),
+    ("/v1/systemone", {"state": "a", "questions": {"q": {"type": "score", "criteria": ["a"]}}}),
+    ("/v1/completions", {"prompt": ""}),
+    ("/v1/completions", {"prompt": []}),
+    ("/v1/completions", {"prompt": [-1]}),
+    ("/v1/completions", {"prompt": "a", "logprobs": 21}),
+    ("/v1/completions", {"prompt": "a", "max_tokens": 0}),
+    ("/v1/completions", {"prompt": "a", "stream": True}),
+    ("/v1/chat/completions", {"messages": []}),
+    ("/v1/chat/completions", {"messages": [{"role": "tool", "content": "a"}]}),
+    ("/v1/chat/completions", {"messages": [{"role": "user"}]}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "top_logprobs": 21}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), FORBIDDEN)
+def test_what_is_refused_for_its_form_is_forbidden(path: str, body: Any) -> None:
+    route = LISTED[path]
+    assert route.request is not None
+    assert not Draft202012Validator(route.request).is_valid(body)
+    with pytest.raises(InvalidInput):
+        body_of(route.endpoint, body)
+
+
 def test_refusals_and_models_fit_their_schemas() -> None:
     for path, questions in (("/v1/decisions", QUESTIONS), ("/v1/systemone", NAMED)):
         route = LISTED[path]
