@@ -515,7 +515,7 @@ class TestBoundedQueue:
 
     def test_what_is_computed_waits_no_longer(self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]) -> None:
         own, runner = watched
-        worker = start(own, max_batch_tokens=128)
+        worker = start(own, max_batch_tokens=100)
         waiting: list[int] = []
         runner.before = lambda parts: waiting.append(worker.queue().tokens)
         done(worker.score(one("q", *(f"{word} planet" for word in WORDS))))
