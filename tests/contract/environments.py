@@ -47,8 +47,9 @@ def python_of(group: str) -> Path:
     python, stamp = place / "bin" / "python", place / "requirements.sha256"
     if stamp.is_file() and stamp.read_text() == digest:
         return python
-    venv.create(place, clear=True, with_pip=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--disable-pip-version-check"]
+    venv.create(place, clear=True)
+    command = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install"]
+    command += ["--quiet", "--no-compile", "--no-deps"]
     done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NotInstalledError(f"{group}: {done.stderr.strip()[-600:]}")
