@@ -101,6 +101,19 @@ def test_a_low_priority_rises_while_it_is_not_served() -> None:
     assert [index for index, was in enumerate(served) if was] == [24, 49]
 
 
+def test_among_similar_requests_the_slightly_larger_one_is_not_overtaken_for_long() -> None:
+    """As with clients that ask again as soon as they are answered: there is always a smaller one that just came."""
+    queue = schedule(300)
+    queue.add(0, request(1, 110))
+    for number in range(1, 30):
+        queue.add(number, request(1, 90))
+        queue.add(100 + number, request(1, 90))
+        queue.add(200 + number, request(1, 90))
+        if 0 in shares(queue.next()):
+            break
+    assert number <= 2
+
+
 def test_a_large_request_is_served_however_many_small_ones_come() -> None:
     queue = schedule(100)
     queue.add(0, request(1_000, 80))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gigarank.engine.batch import Part, offsets, pack
+from gigarank.engine.batch import Part, offsets, pack, shared
 from gigarank.engine.plan import Limits, Piece, make_plan
 from gigarank.model.decoder import Decoder
 from gigarank.model.packed import Kept
@@ -40,8 +40,9 @@ class Runner:
         kept = {offset + index: layers for offset, part in offsets(parts) for index, layers in part.kept.items()}
         with self._lock:
             hidden = self.decoder.forward(pack(parts, self.decoder.weights.device), kept, pause)
+        owners = shared(parts)
         for offset, part in offsets(parts):
-            part.kept.update((index, kept[offset + index]) for index in part.batch.keep)
+            part.kept.update((index, kept[owners.get(offset + index, offset + index)]) for index in part.batch.keep)
             for index in part.batch.release:
                 del part.kept[index]
         return list(torch.split(hidden, [len(part.wanted) for part in parts]))

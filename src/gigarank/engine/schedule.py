@@ -1,9 +1,10 @@
 """Whose pieces are computed next: requests in order of urgency, packed to one token budget.
 
 Pure integers: no torch, no text, no clock; time is counted in computed tokens. The order: tier, then priority (lower first),
-then the fewest tokens served so far, then the fewest tokens left. A request that is served nothing while `_AGE_BATCHES`
-batches' worth of tokens are computed rises by one priority, until it is served; so within a tier nobody starves, and the
-batch tier runs when nothing of the default tier waits.
+then the fewest tokens served so far, then the fewest tokens left, where four computed since a request came weigh as one
+fewer left: similar requests take turns as they come. A request that is served nothing while `_AGE_BATCHES` batches' worth of
+tokens are computed rises by one priority, until it is served; so within a tier nobody starves, and the batch tier runs when
+nothing of the default tier waits.
 
 Invariants: every wanted piece is taken exactly once; a batch exceeds the budget only where one wanted piece and its context
 alone do; a batch holds one tier; behind requests that end with it, larger ones take at most as many tokens as those.
@@ -17,7 +18,7 @@ from gigarank.engine.work import Tier
 
 _AGE_BATCHES = 8
 _SIMILAR = 2  # requests of up to so many times the first one's size are computed with it whole
-_MUCH_SMALLER = 4  # a request interrupts those that are at least so many times its size
+_MUCH_SMALLER = 4  # a request interrupts those that are at least so many times its size; see also `_order`
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class _Entry:
         self.rank = (0 if tier == "default" else 1, priority)
         self.size = self.feed.left_tokens
         self.served = 0
-        self.served_at = now
+        self.served_at = self.came_at = now
 
 
 class Schedule:
@@ -107,7 +108,8 @@ class Schedule:
     def _order(self, entry: _Entry) -> tuple[int, int, int, int, int]:
         tier, priority = entry.rank
         age = (self._now - entry.served_at) // (_AGE_BATCHES * self.limits.batch_tokens)
-        return (tier, priority - age, entry.served, entry.feed.left_tokens, entry.number)
+        patience = entry.came_at + _MUCH_SMALLER * entry.feed.left_tokens
+        return (tier, priority - age, entry.served, patience, entry.number)
 
     def _compose(self, entries: Iterable[_Entry], budget: int, *, at_least_one: bool) -> Turn | None:
         takes: list[Take] = []
