@@ -126,8 +126,10 @@ class TryLater(GigarankError):
     code = "try_later"
     status = 503
 
-    def __init__(self, message: str, *, retry_after: float, limit: Any = None, received: Any = None) -> None:
-        super().__init__(message, limit=limit, received=received)
+    def __init__(
+        self, message: str, *, retry_after: float, param: str | None = None, limit: Any = None, received: Any = None
+    ) -> None:
+        super().__init__(message, param=param, limit=limit, received=received)
         self.retry_after = retry_after
 
 

@@ -71,7 +71,7 @@ def test_requests_documents_tokens_and_stages_are_counted() -> None:
     app = app_of()
     for query in ("x", "x", "full"):
         ask(app, posting({"query": query}))
-    ask(app, posting({}, "/nowhere/4711"))
+    ask(app, posting({}, "/nowhere/swordfish-4711"))
     found = samples(app)
     assert found['gigarank_requests_total{method="POST",route="/v1/rerank",status="200"}'] == 2
     assert found['gigarank_requests_total{method="POST",route="/v1/rerank",status="429"}'] == 1
@@ -84,7 +84,7 @@ def test_requests_documents_tokens_and_stages_are_counted() -> None:
     assert found['gigarank_request_seconds_count{route="/v1/rerank"}'] == 3
     assert found['gigarank_body_bytes_total{direction="in"}'] > 30
     assert found["gigarank_requests_in_flight"] == 1  # the one that asks
-    assert "4711" not in str(found)
+    assert "swordfish-4711" not in str(found)
 
 
 def test_the_backends_queues_states_and_counters_are_read_when_asked() -> None:
@@ -129,7 +129,7 @@ def formatted(record: logging.LogRecord) -> Any:
 
 def failing() -> BaseException:
     try:
-        raise ValueError("launch code 4711")
+        raise ValueError("launch code swordfish-4711")
     except ValueError as error:
         return error
 
@@ -150,8 +150,8 @@ def test_an_exception_is_logged_by_type_and_place_and_not_by_its_message() -> No
     record = logging.LogRecord("uvicorn.error", logging.ERROR, "x.py", 1, "oh", (), (type(error), error, None))
     line = formatted(record)
     assert re.fullmatch(r"ValueError at test_app_watching.py:\d+ failing", line["defect"])
-    assert "4711" not in json.dumps(line)
-    assert where(ValueError("4711")) == "ValueError at an unknown place"
+    assert "swordfish-4711" not in json.dumps(line)
+    assert where(ValueError("swordfish-4711")) == "ValueError at an unknown place"
 
 
 def test_a_defect_is_an_error_and_the_rest_is_information(caplog: pytest.LogCaptureFixture) -> None:
@@ -221,9 +221,9 @@ def test_a_failure_of_ours_marks_its_span(spans: OpenTelemetrySpans, exporter: I
 
 def test_spans_hold_no_text(spans: OpenTelemetrySpans, exporter: InMemorySpanExporter) -> None:
     app = create_app(Settings(), FakeBackend(), spans=spans)
-    ask(app, posting({"query": "launch code 4711", "documents": ["4711"]}, authorization="Bearer 4711"))
+    ask(app, posting({"query": "launch code swordfish-4711", "documents": ["swordfish-4711"]}, authorization="Bearer swordfish-4711"))
     assert exporter.get_finished_spans()
-    assert all("4711" not in str(span.attributes) + span.name for span in exporter.get_finished_spans())
+    assert all("swordfish-4711" not in str(span.attributes) + span.name for span in exporter.get_finished_spans())
 
 
 def test_an_endpoint_without_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from hosting import WORK, Clock, Held, offered, running, states, until, weigh, w
 
 LONG = Work((Search("red", tuple(f"document {d} " * 150 for d in range(200))),))
 
+LONGEST = Work((Search("red", tuple(f"document {d} " * 150 for d in range(2_000))),))
+
 
 async def use(host: Host, *names: str) -> None:
     for name in names:
@@ -143,6 +145,46 @@ def test_a_busy_model_yields_to_one_that_waits_too_long(models: Path) -> None:
             assert len((await working).outcomes[0]) == 200
             await other
             assert host.counters()["b"].loads == 1
+
+    asyncio.run(asked())
+
+
+def test_a_model_that_was_asked_to_yield_and_did_not_have_to_takes_requests_again(models: Path) -> None:
+    async def asked() -> None:
+        options = replace(within(offered(models, "a", "b", "c"), 2 * weigh(models / "a") + 1_000), patience_s=0.0)
+        clock = Clock()
+        async with running(options, clock=clock) as host:
+            for name in ("a", "b"):
+                await use(host, name)
+                clock.now += 1
+            longest, short = (asyncio.create_task(host.score(name, work)) for name, work in (("a", LONGEST), ("b", LONG)))
+            await until(lambda: sum(queue.waiting_requests for queue in host.queues()) == 2)
+            waiting = asyncio.create_task(host.score("c", WORK, wait_s=60.0))
+            await until(lambda: states(host)["a"] == "sleeping")
+            await short
+            await waiting  # in b's place
+            assert not longest.done()
+            assert states(host) == {"a": "ready", "b": "sleeping", "c": "ready"}
+            longest.cancel()
+            await use(host, "a")
+
+    asyncio.run(asked())
+
+
+def test_a_deadline_ends_the_wait_for_a_sleeping_model(models: Path) -> None:
+    async def asked() -> None:
+        loader, began = Held(), time.monotonic()
+        loader.shut("a")
+        loader.shut("vectors")
+        async with running(offered(models, "a", "vectors"), loader) as host:
+            soon = Urgency(deadline=began + 0.2, wait_s=20.0)
+            with pytest.raises(ModelLoading):
+                await host.score("a", replace(WORK, deadline=soon.deadline), wait_s=20.0)
+            with pytest.raises(ModelLoading):
+                await host.answer("a", ["x"], soon)
+            with pytest.raises(ModelLoading):
+                await host.embed("vectors", ["x"], task=None, dimensions=None, urgency=soon)
+        assert 0.2 <= time.monotonic() - began < 10.0
 
     asyncio.run(asked())
 
