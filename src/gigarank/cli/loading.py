@@ -30,6 +30,14 @@ class LoadOptions:
         "nano"
     )
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the hub.", rich_help_panel=_PANEL)] = None
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            help="A LoRA adapter's folder, as peft writes it, merged into the model.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
     dtype: Annotated[
         Literal["auto", "fp32", "bf16", "fp16", "fp64"], typer.Option(help="Precision.", rich_help_panel=_PANEL)
     ] = "auto"
@@ -68,6 +76,7 @@ def load_reranker(options: LoadOptions) -> "Reranker":
             device=options.device,
             dtype=options.dtype,
             revision=options.revision,
+            adapter=options.adapter,
             options=EngineOptions(max_pair_tokens=options.max_tokens),
         )
 
@@ -83,6 +92,7 @@ def load_embedder(options: LoadOptions) -> "Embedder":
             device=options.device,
             dtype=options.dtype,
             revision=options.revision,
+            adapter=options.adapter,
             options=EngineOptions(max_pair_tokens=options.max_tokens),
         )
 

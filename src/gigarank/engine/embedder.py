@@ -7,14 +7,16 @@ text gets one vector, in the order given.
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from gigarank.engine.identity import fingerprint_of
 from gigarank.engine.loading import Loaded, load_checkpoint
 from gigarank.engine.plan import Piece
-from gigarank.engine.store import Checkpoint, locate
+from gigarank.engine.store import Checkpoint, locate, with_adapter
 from gigarank.engine.tokenizer import TextTokenizer, require_list, require_text
 from gigarank.errors import InvalidInput, NonFiniteScore
 from gigarank.model.config import ModelConfig
@@ -35,6 +37,7 @@ class Embedder:
         self.prompt: EmbeddingFormat = QWEN3_EMBEDDING_V1
         self.numerics: Numerics = loaded.numerics
         self.config: ModelConfig = loaded.config
+        self.checkpoint: Checkpoint | None = loaded.checkpoint
         self.max_tokens: int = loaded.max_pair_tokens
 
     @classmethod
@@ -45,15 +48,21 @@ class Embedder:
         device: str = "auto",
         dtype: str = "auto",
         revision: str | None = None,
+        adapter: str | os.PathLike[str] | None = None,
         options: EngineOptions | None = None,
     ) -> "Embedder":
         """Loads a hub id or a checkpoint folder; arguments and errors as `Reranker.load`."""
-        checkpoint = locate(model, revision=revision)
+        checkpoint = with_adapter(locate(model, revision=revision), adapter)
         _refuse_reranker(checkpoint)
         chosen = options or EngineOptions()
         text = TextTokenizer.from_folder(checkpoint.folder)
         loaded = load_checkpoint(checkpoint, chosen, device, dtype)
         return cls(loaded, text)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """As `Reranker.fingerprint`."""
+        return fingerprint_of(self.checkpoint)
 
     def embed(
         self,

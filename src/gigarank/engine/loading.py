@@ -5,10 +5,11 @@ model layer.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gigarank.engine import adapters
 from gigarank.engine.numerics import choose_numerics, placement
 from gigarank.engine.plan import Limits
 from gigarank.engine.runner import Runner
@@ -22,19 +23,25 @@ from gigarank.types import DEFAULT_PAIR_TOKENS, EngineOptions, Numerics
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready to run."""
+    """A model ready to run. `checkpoint` is where it came from; None for tensors that never were a file."""
 
     name: str
     config: ModelConfig
     numerics: Numerics
     runner: Runner
     max_pair_tokens: int
+    checkpoint: Checkpoint | None = None
 
 
 def load_checkpoint(checkpoint: Checkpoint, options: EngineOptions, device: str, dtype: str) -> Loaded:
-    """Loads a checkpoint folder. Raises CheckpointError, UnsupportedArchitecture, InvalidInput, DeviceUnavailable."""
+    """Loads a checkpoint folder, its adapter merged in. Raises CheckpointError, UnsupportedArchitecture, InvalidInput,
+    DeviceUnavailable."""
     config = read_config(checkpoint.folder)
-    return assemble(checkpoint.name, config, TensorFiles(checkpoint.folder), options, choose_numerics(device, dtype))
+    source: TensorSource = TensorFiles(checkpoint.folder)
+    if checkpoint.adapter is not None:
+        source = adapters.merged(source, config, checkpoint.adapter, checkpoint.model)
+    loaded = assemble(checkpoint.name, config, source, options, choose_numerics(device, dtype))
+    return replace(loaded, checkpoint=checkpoint)
 
 
 def assemble(name: str, config: ModelConfig, source: TensorSource, options: EngineOptions, numerics: Numerics) -> Loaded:

@@ -6,12 +6,14 @@ a request gets a score, and a pair's score does not depend on the others'.
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 from gigarank import catalogue
+from gigarank.engine.identity import fingerprint_of
 from gigarank.engine.loading import Loaded, load_checkpoint, read_json
 from gigarank.engine.request import Reads, check_pairs, check_reads, encode
 from gigarank.engine.scoring import Scores, not_finite
-from gigarank.engine.store import Checkpoint, locate
+from gigarank.engine.store import Checkpoint, locate, with_adapter
 from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer, require_list
 from gigarank.errors import InvalidInput
 from gigarank.model.config import ModelConfig
@@ -32,6 +34,7 @@ class Reranker:
         self.prompt: PromptFormat = tokenizer.prompt
         self.numerics: Numerics = loaded.numerics
         self.config: ModelConfig = loaded.config
+        self.checkpoint: Checkpoint | None = loaded.checkpoint
 
     @classmethod
     def load(
@@ -41,20 +44,27 @@ class Reranker:
         device: str = "auto",
         dtype: str = "auto",
         revision: str | None = None,
+        adapter: str | os.PathLike[str] | None = None,
         options: EngineOptions | None = None,
     ) -> "Reranker":
-        """Loads 'nano', a hub id such as 'Qwen/Qwen3-Reranker-0.6B', or a checkpoint folder.
+        """Loads 'nano', a hub id such as 'Qwen/Qwen3-Reranker-0.6B', a checkpoint folder, or an adapter's folder with its base.
 
-        `device`: auto, cpu, cuda. `dtype`: auto, fp32, bf16, fp16, fp64. Raises UnknownModel, ModelUnavailable,
-        CheckpointError, InvalidInput, DeviceUnavailable.
+        `device`: auto, cpu, cuda. `dtype`: auto, fp32, bf16, fp16, fp64. `adapter`: a LoRA folder as peft writes it, merged
+        into the weights in fp32. Raises UnknownModel, ModelUnavailable, CheckpointError, InvalidInput, DeviceUnavailable.
         """
-        checkpoint = locate(model, revision=revision)
+        checkpoint = with_adapter(locate(model, revision=revision), adapter)
         chosen = options or EngineOptions()
         _refuse_embedder(checkpoint)
         prompt = choose_prompt(checkpoint, chosen)
         text = TextTokenizer.from_folder(checkpoint.folder)
         loaded = load_checkpoint(checkpoint, chosen, device, dtype)
         return cls(loaded, PromptTokenizer(text, prompt, loaded.max_pair_tokens))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the weights, the tokenizer and the adapter are, in 64 hexadecimal digits; "" for a model without files.
+        Reads the whole files once."""
+        return fingerprint_of(self.checkpoint)
 
     @property
     def max_pair_tokens(self) -> int:

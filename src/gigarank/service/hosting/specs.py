@@ -89,7 +89,8 @@ def _names_of(source: str) -> list[str]:
 
 
 def _is_folder(source: str) -> bool:
-    return source.startswith((".", "~", os.sep)) or (Path(source) / "config.json").is_file()
+    marks = ("config.json", "adapter_config.json")
+    return source.startswith((".", "~", os.sep)) or any((Path(source) / mark).is_file() for mark in marks)
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
