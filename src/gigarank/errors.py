@@ -17,6 +17,7 @@
     ├── MethodNotAllowed             method_not_allowed 405   the path is there, the method is not
     ├── RequestTimeout               request_timeout    408   the request did not arrive in time
     ├── ClientClosed                 client_closed      499   whoever asked has left
+    ├── DeadlineExceeded             deadline_exceeded  504   an answer that is all or nothing was not ready in time
     ├── WorkerFailed                 worker_failed      500   the worker died with this request in it
     └── TryLater                     try_later          503   nothing is wrong with the request; `retry_after` says when
         ├── Overloaded               overloaded         429   the queue is full
@@ -116,6 +117,11 @@ class ClientClosed(GigarankError):
     status = 499
 
 
+class DeadlineExceeded(GigarankError):
+    code = "deadline_exceeded"
+    status = 504
+
+
 class WorkerFailed(GigarankError):
     code = "worker_failed"
 
@@ -127,7 +133,7 @@ class TryLater(GigarankError):
     status = 503
 
     def __init__(
-        self, message: str, *, retry_after: float, param: str | None = None, limit: Any = None, received: Any = None
+        self, message: str, *, retry_after: float = 1.0, param: str | None = None, limit: Any = None, received: Any = None
     ) -> None:
         super().__init__(message, param=param, limit=limit, received=received)
         self.retry_after = retry_after

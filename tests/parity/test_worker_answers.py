@@ -16,7 +16,7 @@ from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.reranker import Reranker
 from gigarank.engine.work import Search, Work
 from gigarank.engine.worker import QueueLimits, Urgency, Worker
-from gigarank.errors import InvalidInput, NonFiniteScore, TryLater
+from gigarank.errors import DeadlineExceeded, InvalidInput, NonFiniteScore
 from gigarank.prompt import QWEN3_V1
 from gigarank.types import EngineOptions
 
@@ -114,8 +114,14 @@ def test_prompts_that_cannot_be_read_are_named(worker: Worker, prompt: str | lis
         worker.answer(["a", prompt]).future.result(PATIENCE_S)
 
 
+def test_answers_tell_how_long_they_took(worker: Worker) -> None:
+    answers = worker.answer(["a", "b"]).future.result(PATIENCE_S)
+    assert answers[0].timing == answers[1].timing
+    assert answers[0].timing.inference_ms > 0
+
+
 def test_answers_that_come_too_late_are_an_error(worker: Worker) -> None:
-    with pytest.raises(TryLater, match="deadline"):
+    with pytest.raises(DeadlineExceeded, match="deadline"):
         worker.answer(["a"], Urgency(deadline=0.0)).future.result(PATIENCE_S)
 
 
@@ -159,7 +165,7 @@ def test_wrong_texts_and_sizes_are_refused(embedding: Worker) -> None:
         embedding.embed("mars")
     with pytest.raises(InvalidInput, match=r"texts\[1\]: not valid Unicode"):
         embedding.embed(["a", "\ud800"]).future.result(PATIENCE_S)
-    with pytest.raises(TryLater, match="deadline"):
+    with pytest.raises(DeadlineExceeded, match="deadline"):
         embedding.embed(["a"], urgency=Urgency(deadline=0.0)).future.result(PATIENCE_S)
 
 

@@ -120,16 +120,18 @@ def test_the_body_says_how_urgent_it_is() -> None:
     assert backend.urgencies == [Urgency(3, "batch", 100.5, 2.0)]
 
 
-@pytest.mark.parametrize(("headers", "within"), [(1.0, 0.5), (0.25, 0.25), (None, 0.5)])
-def test_the_earlier_deadline_counts(headers: float | None, within: float) -> None:
+@pytest.mark.parametrize("headers", [1.0, 0.25, None])
+def test_the_bodys_deadline_counts(headers: float | None) -> None:
     backend = Recording()
     deadline = None if headers is None else 100.0 + headers
     body_of(create_embeddings, {"input": "a", "deadline_ms": 500}, backend, received=100.0, urgency=Urgency(deadline=deadline))
-    assert backend.urgencies[0].deadline == pytest.approx(100.0 + within)
+    assert backend.urgencies[0].deadline == pytest.approx(100.5)
 
 
-@pytest.mark.parametrize("tier", ["auto", "default", "priority", None])
-def test_other_tiers_leave_the_headers_word(tier: str | None) -> None:
+@pytest.mark.parametrize(
+    ("tier", "counts"), [("auto", "default"), ("default", "default"), ("FLEX", "batch"), ("Batch", "batch"), (None, "batch")]
+)
+def test_the_bodys_tier_wins_over_the_headers(tier: str | None, counts: str) -> None:
     backend = Recording()
     body_of(create_embeddings, {"input": "a", "service_tier": tier}, backend, urgency=Urgency(tier="batch"))
-    assert backend.urgencies[0].tier == "batch"
+    assert backend.urgencies[0].tier == counts

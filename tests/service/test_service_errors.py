@@ -58,6 +58,7 @@ def test_types_say_whose_fault_it_is(error: GigarankError) -> None:
         "rate_limit_error": error.status == 429,
         "service_unavailable_error": error.status == 503,
         "server_error": error.status == 500,
+        "timeout_error": error.status == 504,
     }
     assert allowed[told["type"]]
     assert told["code"] is not None or type(error) is GigarankError

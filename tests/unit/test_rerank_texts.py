@@ -100,6 +100,16 @@ _VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("depth", [3, 8, 9, 60])
+def test_yaml_grows_with_what_it_says_however_deep_it_lies(depth: int) -> None:
+    value: Any = ["leaf"] * 500
+    for _ in range(depth):
+        value = [value]
+    text = as_yaml({"a": value})
+    assert yaml.safe_load(text) == {"a": value}
+    assert len(text) < 500 * 30
+
+
 @given(st.dictionaries(_TEXT, _VALUES, min_size=1, max_size=4))
 def test_yaml_reads_back_as_what_it_was(value: dict[str, Any]) -> None:
     assert yaml.safe_load(as_yaml(value)) == value

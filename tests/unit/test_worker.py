@@ -27,12 +27,13 @@ from gigarank.engine.runner import Runner
 from gigarank.engine.work import Failure, Result, Search, Unscored, Work
 from gigarank.engine.worker import QueueLimits, Ticket, Urgency, Worker
 from gigarank.errors import (
+    DeadlineExceeded,
     InvalidInput,
     NonFiniteScore,
     Overloaded,
     QueryTooLong,
+    RequestTooLarge,
     ShuttingDown,
-    TryLater,
     WorkerFailed,
 )
 from gigarank.model.weights import random_tensors
@@ -405,7 +406,7 @@ class TestDeadlines:
         slow.tokenizer = Slow()  # type: ignore[assignment]
         try:
             ticket = worker.answer(["q"], Urgency(deadline=time.monotonic() + 0.05))
-            with pytest.raises(TryLater, match="deadline passed"):
+            with pytest.raises(DeadlineExceeded, match="deadline_ms: it passed"):
                 ticket.future.result(PATIENCE_S)
         finally:
             release.set()
@@ -482,19 +483,43 @@ class TestBoundedQueue:
         done(second)
         done(worker.score(one("q", "c")))
 
-    def test_too_many_tokens_but_never_for_the_only_one(
+    def test_too_many_tokens(self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]) -> None:
+        own, runner = watched
+        gate = Gate(runner)
+        worker = start(own, max_waiting_tokens=500)
+        first = worker.score(one("q", "word " * 60))
+        assert gate.held.wait(PATIENCE_S)
+        with pytest.raises(Overloaded, match="at most 500 tokens") as caught:
+            worker.score(one("q", "word " * 400))
+        assert caught.value.retry_after == 1.0  # nothing is measured yet
+        gate.open.set()
+        assert isinstance(done(first).outcomes[0][0], Score)
+
+    def test_a_request_that_no_queue_has_room_for_is_refused_for_good(
+        self, model: Reranker, start: Callable[..., Worker]
+    ) -> None:
+        worker = start(model, max_waiting_tokens=200)
+        with pytest.raises(RequestTooLarge, match="2001 characters") as unread:
+            worker.score(one("q", "c" * 2_000))
+        assert (unread.value.limit, unread.value.received) == (1_600, 2_001)
+        with pytest.raises(RequestTooLarge, match="tokens, with each document") as counted:
+            done(worker.score(one("q", "赤い1234" * 100)))
+        assert counted.value.limit == 200 < counted.value.received
+        assert worker.queue() == (0, 0, 0)
+        done(worker.score(one("q", "c")))
+
+    def test_what_turns_out_larger_than_it_looked_waits_no_more(
         self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]
     ) -> None:
         own, runner = watched
         gate = Gate(runner)
-        worker = start(own, max_waiting_tokens=50)
-        first = worker.score(one("q", "word " * 100))
+        worker = start(own, max_waiting_tokens=500)
+        first = worker.score(one("q", "word " * 60))
         assert gate.held.wait(PATIENCE_S)
-        with pytest.raises(Overloaded, match="at most 50 tokens") as caught:
-            worker.score(one("q", "c"))
-        assert caught.value.retry_after == 1.0  # nothing is measured yet
+        with pytest.raises(Overloaded, match="at most 500 tokens may wait"):
+            done(worker.score(one("q", "赤い" * 150)))
         gate.open.set()
-        assert isinstance(done(first).outcomes[0][0], Score)
+        done(first)
 
     def test_the_queue_counts_requests_pairs_and_tokens(
         self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]
@@ -607,6 +632,20 @@ class TestClose:
         assert len(runner.batches) == 1
         with pytest.raises(ShuttingDown):
             worker.score(one("q", "a"))
+
+    def test_closing_does_not_wait_for_ever_for_a_batch_that_hangs(self, watched: tuple[Reranker, Watched]) -> None:
+        own, runner = watched
+        gate = Gate(runner)
+        worker = Worker(own)
+        ticket = worker.score(one("q", "a"))
+        assert gate.held.wait(PATIENCE_S)
+        worker.close(drain=False, ending_s=0.05)
+        assert worker.alive()
+        with pytest.raises(ShuttingDown):
+            done(ticket)
+        gate.open.set()
+        worker.close()
+        assert not worker.alive()
 
     def test_closing_twice_is_no_error(self, model: Reranker) -> None:
         worker = Worker(model)

@@ -5,11 +5,12 @@ Invariant: computed in fp32 or wider and row by row, so that a probability does 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from gigarank.engine.work import Timing
 from gigarank.errors import InvalidInput
 from gigarank.model.weights import Weights
 
@@ -25,6 +26,7 @@ class Answer:
     yes_logprob: float
     no_logprob: float
     prompt_tokens: int
+    timing: Timing = field(default_factory=Timing, compare=False)  # of all prompts that were asked together
 
 
 @torch.inference_mode()

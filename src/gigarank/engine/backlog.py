@@ -22,7 +22,8 @@ from gigarank.engine.plan import Limits
 from gigarank.engine.request import Encoded
 from gigarank.engine.schedule import Schedule, Turn
 from gigarank.engine.tasks import Task, estimated_tokens
-from gigarank.errors import GigarankError, Overloaded, WorkerFailed
+from gigarank.engine.work import MOST_CHARACTERS_PER_TOKEN
+from gigarank.errors import GigarankError, Overloaded, RequestTooLarge, WorkerFailed
 
 _MANY_CHARACTERS = 100_000  # a request with more is large
 
@@ -59,7 +60,7 @@ class Backlog:
         self._earliest = math.inf  # no job's deadline is before it
 
     def submit(self, task: Task[Any], urgency: Urgency) -> Ticket[Any]:
-        """Accepts a task. Raises Overloaded, or what `close` was given."""
+        """Accepts a task. Raises Overloaded, RequestTooLarge, or what `close` was given."""
         encoding: Future[Encoded | None] | None = None
         with self._changed:
             job = Job(next(self._numbers), task, urgency, self._clock(), estimated_tokens(task))
@@ -167,14 +168,29 @@ class Backlog:
             raise self._refuse()
         waiting = sum(other.tokens for other in self._jobs.values())
         limits, found = self._limits, None
+        most = MOST_CHARACTERS_PER_TOKEN * limits.max_waiting_tokens
+        if job.task.characters > most:
+            raise _too_large("characters", most, job.task.characters)
         if len(self._jobs) >= limits.max_waiting_requests:
             found = ("requests", limits.max_waiting_requests, len(self._jobs) + 1)
         elif self._jobs and waiting + job.tokens > limits.max_waiting_tokens:
             found = ("tokens", limits.max_waiting_tokens, waiting + job.tokens)
         if found is not None:
-            unit, limit, received = found
-            message = f"queue: full, at most {limit} {unit} may wait and this request makes it {received}"
-            raise Overloaded(message, retry_after=self._meter.seconds_for(waiting), limit=limit, received=received)
+            raise self._full(*found, waiting)
+
+    def _full(self, unit: str, limit: int, received: int, waiting: int) -> Overloaded:
+        message = f"queue: full, at most {limit} {unit} may wait and this request makes it {received}"
+        return Overloaded(message, retry_after=self._meter.seconds_for(waiting), limit=limit, received=received)
+
+    def _excess(self, job: Job, encoded: Encoded) -> GigarankError | None:
+        """Why there is no room after all, now that the tokens are counted: windows, and scripts with many tokens."""
+        tokens, most = sum(piece.length for piece in encoded.pieces), self._limits.max_waiting_tokens
+        if tokens > most:
+            return _too_large("tokens", most, tokens)
+        waiting = sum(other.tokens for other in self._jobs.values()) - job.tokens
+        if tokens > job.tokens and waiting + tokens > most:
+            return self._full("tokens", most, waiting + tokens, waiting)
+        return None
 
     def _encode(self, job: Job) -> Encoded | None:
         if not self.is_open(job):
@@ -199,14 +215,20 @@ class Backlog:
                 )
                 self._end(job, partial(_raise, known))
             elif encoded is not None and self.is_open(job):
-                job.encoded = encoded
-                self._schedule.add(job.number, encoded.pieces, job.urgency.tier, job.urgency.priority)
-                job.tokens = self._schedule.left_tokens(job.number)
-                if job.number not in self._schedule:
-                    self._end(job, partial(job.task.result, job.timing(self._clock())))
+                if (excess := self._excess(job, encoded)) is not None:
+                    self._end(job, partial(_raise, excess))
+                else:
+                    self._join(job, encoded)
             self._version += 1
             self._changed.notify_all()
         self.settle()
+
+    def _join(self, job: Job, encoded: Encoded) -> None:
+        job.encoded = encoded
+        self._schedule.add(job.number, encoded.pieces, job.urgency.tier, job.urgency.priority)
+        job.tokens = self._schedule.left_tokens(job.number)
+        if job.number not in self._schedule:
+            self._end(job, partial(job.task.result, job.timing(self._clock())))
 
     def _start(self, turn: Turn) -> Running:
         now = self._clock()
@@ -249,6 +271,14 @@ class Backlog:
 
 def _deadline(job: Job) -> float:
     return math.inf if job.urgency.deadline is None else job.urgency.deadline
+
+
+def _too_large(unit: str, limit: int, received: int) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"request: {received} {unit}, with each document counted once a query; one request may hold {limit}",
+        limit=limit,
+        received=received,
+    )
 
 
 def _raise(error: GigarankError) -> NoReturn:

@@ -21,8 +21,8 @@ T = TypeVar("T")
 class QueueLimits:
     """What a worker accepts and computes together. Tokens of requests that are not encoded yet are estimated.
 
-    Both waiting limits count everything that is not answered; a request that comes to an empty queue is accepted whatever
-    its size.
+    Both waiting limits count everything that is not answered. A request that is larger than `max_waiting_tokens` by itself
+    is refused for good, as soon as that is known; one that merely looks so is accepted by an empty queue, and encoded.
     """
 
     max_waiting_requests: int = 512

@@ -20,7 +20,7 @@ from gigarank.engine.reranker import Reranker
 from gigarank.engine.scoring import Scores, not_finite
 from gigarank.engine.tokenizer import require_list, require_text, unicode_problem
 from gigarank.engine.work import Failure, Outcome, Prompt, Result, Timing, Turns, Unscored, Work
-from gigarank.errors import NonFiniteScore, TryLater
+from gigarank.errors import DeadlineExceeded, NonFiniteScore
 from gigarank.types import Pair, Usage
 
 _CHARACTERS_PER_TOKEN = 4  # of English prose: what is assumed of a text until it is encoded
@@ -172,7 +172,7 @@ class AnswerTask:
     def pairs_left(self) -> int:
         return len(self._prompts) - len(self._found)
 
-    def result(self, _timing: Timing, /) -> list[Answer]:
+    def result(self, timing: Timing, /) -> list[Answer]:
         _require_whole(self.pairs_left())
         words = self._model.prompt.yes, self._model.prompt.no
         rows = [self._found[index] for index in range(len(self._prompts))]
@@ -182,7 +182,7 @@ class AnswerTask:
                     f"prompts[{index}]: the model's answer is {row}; its weights or this precision are broken",
                     param=f"prompts[{index}]",
                 )
-        return [Answer(*words, yes, no, length) for (yes, no), length in zip(rows, self._lengths, strict=True)]
+        return [Answer(*words, yes, no, length, timing) for (yes, no), length in zip(rows, self._lengths, strict=True)]
 
     def _ids(self, prompt: Prompt, name: str) -> Sequence[int]:
         text = self._model.tokenizer.text
@@ -206,4 +206,4 @@ def _characters(prompt: Prompt) -> int:
 
 def _require_whole(left: int) -> None:
     if left:
-        raise TryLater("the deadline passed before the model had answered", retry_after=1.0)
+        raise DeadlineExceeded("deadline_ms: it passed before the model had answered", param="deadline_ms")

@@ -162,14 +162,14 @@ def cut(length: int, room: int) -> list[Part]:
 
 def windows(length: int, room: int, overlap: int, most: int | None) -> list[Part]:
     """Windows of `room` tokens over a document of `length`, neighbours sharing `overlap`; at most `most` of them, from the
-    start. Raises InvalidInput where the overlap leaves no step."""
+    start. Raises InvalidInput for an overlap of more than half a window: so that all read at most twice the document."""
     if length <= room:
         return [Part(0, length)]
-    if overlap >= room:
+    if overlap > room // 2:
         raise InvalidInput(
-            f"windows.overlap_tokens: {overlap} must be smaller than a window, which holds {room} tokens of the document here",
+            f"windows.overlap_tokens: {overlap} must be at most half a window, which holds {room} tokens of the document here",
             param="windows.overlap_tokens",
-            limit=room - 1,
+            limit=room // 2,
             received=overlap,
         )
     parts = [Part(0, min(length, room))]

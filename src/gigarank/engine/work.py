@@ -11,6 +11,8 @@ from typing import Literal
 from gigarank.errors import GigarankError
 from gigarank.types import Score, Usage, Windows
 
+MOST_CHARACTERS_PER_TOKEN = 8
+"""A request with more characters than this for each token that may wait is refused before it is encoded."""
 Tier = Literal["default", "batch"]
 """`batch` is the flexible tier: it runs when nothing of the default tier waits."""
 

@@ -25,6 +25,7 @@ from gigarank.engine.work import Prompt, Result, Work
 from gigarank.errors import GigarankError, InvalidInput, ShuttingDown, WorkerFailed
 
 _FAILURES_THAT_END = 2
+_ENDING_S = 30.0  # for the batch that runs when all is ended: the thread looks up between two layers
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +50,7 @@ class Worker:
 
     def score(self, work: Work) -> Ticket[Result]:
         """Scores what can be scored by the deadline. Raises, or ends the ticket with: InvalidInput, QueryTooLong,
-        Overloaded, ShuttingDown, WorkerFailed."""
+        Overloaded, RequestTooLarge, ShuttingDown, WorkerFailed."""
         task = ScoreTask(self._reranker(), work)
         return self._backlog.submit(task, Urgency(work.tier, work.priority, work.deadline))
 
@@ -60,7 +61,7 @@ class Worker:
         dimensions: int | None = None,
         urgency: Urgency | None = None,
     ) -> Ticket[Embedding]:
-        """Vectors of documents (`task` None) or of queries of a task; "" is the default task. All or nothing: TryLater
+        """Vectors of documents (`task` None) or of queries of a task; "" is the default task. All or nothing: DeadlineExceeded
         where the deadline passes first. Errors as `score`, and NonFiniteScore."""
         if not isinstance(self._model, Embedder):
             raise _wrong_kind(self._model.name, "a reranker, not an embedder")
@@ -85,14 +86,15 @@ class Worker:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def close(self, drain: bool = True, timeout_s: float | None = None) -> None:
+    def close(self, drain: bool = True, timeout_s: float | None = None, ending_s: float = _ENDING_S) -> None:
         """Accepts nothing more; answers what was accepted, unless `drain` is False or `timeout_s` has passed: then the rest
-        ends with ShuttingDown. Returns when the thread has ended."""
+        ends with ShuttingDown. Returns when the thread has ended, or hangs for `ending_s` seconds more: then `alive` is True,
+        and the thread is left to itself."""
         self._backlog.close(_shutting_down)
         if drain:
             self._thread.join(timeout_s)
         self._backlog.end_all(_shutting_down)
-        self._thread.join()
+        self._thread.join(ending_s)
 
     def _reranker(self) -> Reranker:
         if not isinstance(self._model, Reranker):

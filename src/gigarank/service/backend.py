@@ -5,13 +5,13 @@ work out of the queue before it costs anything more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from gigarank.engine.work import Prompt, Result, Tier, Work
+from gigarank.engine.work import Prompt, Result, Tier, Timing, Work
 from gigarank.types import Usage
 
 Vectors = npt.NDArray[np.float32]
@@ -54,6 +54,7 @@ class Embedded:
 
     vectors: Vectors
     usage: Usage
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Answered:
     yes_logprob: float
     no_logprob: float
     prompt_tokens: int
+    timing: Timing = field(default_factory=Timing)  # of all prompts that were asked together
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class QueueState:
 
 class ScoringBackend(Protocol):
     """`model` is any name or alias in `models()`; another raises UnknownModel. Also raised: InvalidInput, ModelLoading,
-    ModelUnavailable, Overloaded, ShuttingDown, WorkerFailed."""
+    ModelUnavailable, Overloaded, RequestTooLarge, ShuttingDown, WorkerFailed; of `embed` and `answer` DeadlineExceeded."""
 
     def models(self) -> Sequence[ModelState]: ...
 

@@ -38,7 +38,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response that is not an error. `body` is JSON; the rest goes to headers, log and metrics."""
+    """What is sent. `body` is JSON; the rest goes to headers, log and metrics. `error`: the code of a rendered one."""
 
     body: Any
     model: str = ""
@@ -47,6 +47,7 @@ class Answer:
     timing: Timing = field(default_factory=Timing)
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    error: str = ""
 
 
 Endpoint = Callable[[Call], Awaitable[Answer]]

@@ -47,6 +47,7 @@ _KINDS: dict[type[GigarankError], _Kind] = {
     errors.MethodNotAllowed: _Kind(_INVALID, "method_not_allowed", "Validation", "MethodNotAllowed"),
     errors.RequestTimeout: _Kind(_INVALID, "request_timeout", "Validation", "RequestTimeOut"),
     errors.ClientClosed: _Kind(_INVALID, "client_closed", "Validation", "ClientClosed", False),
+    errors.DeadlineExceeded: _Kind("timeout_error", "deadline_exceeded", "Overloaded", "RequestTimeOut", False),
     TryLater: _Kind(_BUSY, "server_is_overloaded", "Overloaded", "ServiceUnavailable", True),
     errors.Overloaded: _Kind("rate_limit_error", "slow_down", "Overloaded", "Throttling", True),
     errors.ModelLoading: _Kind(_BUSY, "model_loading", "Unhealthy", "ServiceUnavailable", True),

@@ -66,11 +66,12 @@ class FakeBackend:
             )
         rows = np.array([_hashed(text, dimensions or 16) for text in texts], dtype=np.float32)
         tokens = sum(len(text.split()) for text in texts)
-        return Embedded(rows, Usage(len(texts), 0, tokens, tokens))
+        return Embedded(rows, Usage(len(texts), 0, tokens, tokens), Timing(0.0, 0.0, self.delay_s * 1e3))
 
     async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
         await self._enter(model)
-        return [Answered("yes", "no", -0.25, -1.75, _length(prompt)) for prompt in prompts]
+        timing = Timing(0.0, 0.0, self.delay_s * 1e3)
+        return [Answered("yes", "no", -0.25, -1.75, _length(prompt), timing) for prompt in prompts]
 
     async def _enter(self, model: str) -> None:
         if not self.open:

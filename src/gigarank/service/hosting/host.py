@@ -115,12 +115,12 @@ class Host:
         found = await self._ask(
             model, "embedder", urgency.wait_s, lambda worker: worker.embed(texts, task=task, dimensions=dimensions, urgency=own)
         )
-        return Embedded(found.vectors, found.usage)
+        return Embedded(found.vectors, found.usage, found.timing)
 
     async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
         own = _own(urgency)
         found = await self._ask(model, "reranker", urgency.wait_s, lambda worker: worker.answer(prompts, urgency=own))
-        return [Answered(one.yes, one.no, one.yes_logprob, one.no_logprob, one.prompt_tokens) for one in found]
+        return [Answered(one.yes, one.no, one.yes_logprob, one.no_logprob, one.prompt_tokens, one.timing) for one in found]
 
     async def drain(self, timeout_s: float) -> None:
         """Accepts nothing more; what was accepted has `timeout_s` to be answered, and then ends with an error."""

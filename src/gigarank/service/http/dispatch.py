@@ -191,7 +191,7 @@ class Dispatcher:
             documents=answer.documents,
             tokens=answer.tokens,
             timing=answer.timing,
-            error=visit.error,
+            error=visit.error or answer.error,
             defect=visit.defect,
         )
         self._around.metrics.observe(exchange)

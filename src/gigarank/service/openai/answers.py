@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gigarank.engine.work import Prompt, Tier
-from gigarank.errors import RequestTooLarge, UnsupportedParameter
+from gigarank.errors import UnsupportedParameter
 from gigarank.service.backend import Answered, ModelState
 from gigarank.service.call import Answer, Call
 from gigarank.service.openai.fields import Fields
@@ -63,11 +63,6 @@ def refuse_unsupported(fields: Fields) -> None:
 
 
 async def answer_prompts(call: Call, fields: Fields, model: ModelState, prompts: Sequence[Prompt]) -> list[Answered]:
-    most = call.settings.max_documents
-    if len(prompts) > most:
-        raise RequestTooLarge(
-            f"prompt: {len(prompts)} prompts; one request may hold {most}", param="prompt", limit=most, received=len(prompts)
-        )
     return await call.backend.answer(model.name, prompts, urgency_of(call, fields))
 
 
@@ -89,4 +84,4 @@ def completed(body: JsonObject, model: ModelState, answers: Sequence[Answered], 
         "completion_tokens_details": {"reasoning_tokens": 0},
         "service_tier": tier,
     }
-    return Answer({**body, "model": model.name, "usage": usage}, model.name, len(answers), read)
+    return Answer({**body, "model": model.name, "usage": usage}, model.name, len(answers), read, answers[0].timing)

@@ -6,13 +6,13 @@ Invariant: nothing is cut. A question that does not fit into the model's context
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gigarank.engine.work import Result, Search, Tier, Work
-from gigarank.errors import RequestTooLarge
+from gigarank.engine.work import MOST_CHARACTERS_PER_TOKEN, Result, Search, Tier, Work
 from gigarank.service.call import Answer, Call
-from gigarank.service.openai.fields import Fields
+from gigarank.service.openai.fields import Fields, check_size
 from gigarank.service.openai.models import model_of
 from gigarank.service.openai.questions import Decided, Question, decide
 from gigarank.service.openai.urgency import urgency_of
+from gigarank.service.settings import Settings
 from gigarank.types import JsonObject
 
 
@@ -43,8 +43,8 @@ class Told:
 async def ask(call: Call, fields: Fields, asked: Asked) -> Told:
     """Scores one document a predicate, and one an option of every other question. Raises RequestTooLarge."""
     model = model_of(call, fields, "reranker").name
+    _check_size(asked.questions, call.settings)
     documents = [document for question in asked.questions for document in question.documents()]
-    _check_size(asked.questions, len(documents), call.settings.max_documents)
     urgency = urgency_of(call, fields)
     work = Work(
         searches=(Search(asked.query, tuple(documents), asked.instruction),),
@@ -57,12 +57,10 @@ async def ask(call: Call, fields: Fields, asked: Asked) -> Told:
     return Told(model, tuple(decide(asked.questions, result.outcomes[0])), result, urgency.tier)
 
 
-def _check_size(questions: Sequence[Question], documents: int, limit: int) -> None:
-    if documents > limit:
-        raise RequestTooLarge(
-            f"questions: {len(questions)} questions with {documents} predicates, choices and levels in all; "
-            f"one request may hold {limit}",
-            param="questions",
-            limit=limit,
-            received=documents,
-        )
+def _check_size(questions: Sequence[Question], settings: Settings) -> None:
+    """From the questions alone: an option repeats its question's text, and is not written before it is known to fit."""
+    what = "predicates, choices and levels in all"
+    check_size("questions", what, sum(question.size for question in questions), settings.max_documents)
+    characters = sum(question.characters for question in questions)
+    most = MOST_CHARACTERS_PER_TOKEN * settings.max_waiting_tokens
+    check_size("questions", "characters, each option with its question's", characters, most)

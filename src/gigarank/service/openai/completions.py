@@ -11,9 +11,10 @@ from gigarank.errors import InvalidInput
 from gigarank.service.backend import Answered
 from gigarank.service.call import Answer, Call
 from gigarank.service.openai.answers import MAX_LOGPROBS, answer_prompts, completed, refuse_unsupported, words
-from gigarank.service.openai.fields import Fields, as_fields, wrong_type
+from gigarank.service.openai.fields import Fields, as_fields, check_size, wrong_type
 from gigarank.service.openai.models import model_of
 from gigarank.service.openai.urgency import urgency_of
+from gigarank.service.settings import Settings
 from gigarank.types import JsonObject
 
 MAX_TOKEN_ID = 2**31 - 1
@@ -23,7 +24,7 @@ async def create_completion(call: Call) -> Answer:
     fields = as_fields(call.body, "")
     refuse_unsupported(fields)
     wanted = fields.integer("logprobs", 0, MAX_LOGPROBS) is not None
-    prompts = read_prompts(fields)
+    prompts = read_prompts(fields, call.settings)
     model = model_of(call, fields, "reranker")
     answers = await answer_prompts(call, fields, model, prompts)
     choices = [_choice(index, answered, wanted) for index, answered in enumerate(answers)]
@@ -31,7 +32,7 @@ async def create_completion(call: Call) -> Answer:
     return completed(body, model, answers, urgency_of(call, fields).tier)
 
 
-def read_prompts(fields: Fields) -> list[Prompt]:
+def read_prompts(fields: Fields, settings: Settings) -> list[Prompt]:
     """A text, texts, token ids, or lists of token ids."""
     given = fields.given("prompt")
     if isinstance(given, str):
@@ -40,7 +41,12 @@ def read_prompts(fields: Fields) -> list[Prompt]:
         raise wrong_type("prompt", "string, list of strings or token ids", given)
     if not given:
         raise InvalidInput("prompt: must not be empty", param="prompt", limit=1, received=0)
-    if _is_id(given[0]):
+    single = _is_id(given[0])
+    if not single:
+        check_size("prompt", "prompts", len(given), settings.max_documents)
+    ids = len(given) if single else sum(len(one) for one in given if isinstance(one, list))
+    check_size("prompt", "token ids", ids, settings.max_waiting_tokens)
+    if single:
         return [_ids(given, "prompt")]
     return [_prompt(one, f"prompt[{index}]") for index, one in enumerate(given)]
 

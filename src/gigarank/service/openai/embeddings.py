@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from gigarank.errors import InvalidInput, RequestTooLarge
+from gigarank.errors import InvalidInput
 from gigarank.service.backend import Embedded
 from gigarank.service.call import Answer, Call
-from gigarank.service.openai.fields import Fields, as_fields, wrong_type
+from gigarank.service.openai.fields import Fields, as_fields, check_size, wrong_type
 from gigarank.service.openai.models import model_of
 from gigarank.service.openai.urgency import urgency_of
 from gigarank.types import JsonObject
@@ -39,7 +39,7 @@ async def create_embeddings(call: Call) -> Answer:
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "service_tier": urgency.tier},
     }
-    return Answer(body, model, len(texts), tokens)
+    return Answer(body, model, len(texts), tokens, embedded.timing)
 
 
 def _texts(fields: Fields, most: int) -> list[str]:
@@ -49,13 +49,12 @@ def _texts(fields: Fields, most: int) -> list[str]:
         raise wrong_type("input", "string or list of strings", given)
     if not texts:
         raise InvalidInput("input: must hold at least one text", param="input", limit=1, received=0)
+    if isinstance(texts[0], int | list):
+        raise _not_text(0, texts[0])
+    check_size("input", "texts", len(texts), most)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise _not_text(index, text)
-    if len(texts) > most:
-        raise RequestTooLarge(
-            f"input: {len(texts)} texts; one request may hold {most}", param="input", limit=most, received=len(texts)
-        )
     return texts
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gigarank.errors import InvalidInput
+from gigarank.errors import InvalidInput, RequestTooLarge
 
 _NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "list", dict: "object", type(None): "null"}
 
@@ -117,6 +117,14 @@ def check_count(place: str, count: int, least: int, most: int) -> None:
         limit = least if count < least else most
         raise InvalidInput(
             f"{place}: must hold from {least} to {most} items, not {count}", param=place, limit=limit, received=count
+        )
+
+
+def check_size(place: str, what: str, received: int, limit: int) -> None:
+    """Raises RequestTooLarge where one request would hold more than `limit` of `what`."""
+    if received > limit:
+        raise RequestTooLarge(
+            f"{place}: {received} {what}; one request may hold {limit}", param=place, limit=limit, received=received
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from gigarank.errors import InvalidInput, UnknownModel
 from gigarank.service.backend import Kind, ModelState
 from gigarank.service.call import Answer, Call
+from gigarank.service.offered import default_model, find_model
 from gigarank.service.openai.fields import Fields
 from gigarank.service.openai.questions import MAX_CHOICES, MAX_LEVELS, MAX_QUESTIONS
 from gigarank.types import JsonObject
@@ -33,7 +34,7 @@ def model_of(call: Call, fields: Fields, kind: Kind) -> ModelState:
     name = fields.text("model")
     states = call.backend.models()
     if not name:
-        return _default(states, call.settings.default_model, kind)
+        return default_model(states, call.settings.default_model, kind)
     state = named(states, name)
     if state.kind != kind:
         fitting = [other.name for other in states if other.kind == kind]
@@ -48,10 +49,8 @@ def model_of(call: Call, fields: Fields, kind: Kind) -> ModelState:
 
 def named(states: Sequence[ModelState], name: str) -> ModelState:
     """The model of this name or alias; case matters only where two names differ in nothing else."""
-    for wanted, spelled in ((name, str), (name.lower(), str.lower)):
-        for state in states:
-            if wanted in map(spelled, (state.name, *state.aliases)):
-                return state
+    if (state := find_model(states, name)) is not None:
+        return state
     known = [known for state in states for known in (state.name, *state.aliases)]
     shown = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [state.name for state in states])
     raise UnknownModel(
@@ -60,14 +59,6 @@ def named(states: Sequence[ModelState], name: str) -> ModelState:
         limit=shown,
         received=name[:128],
     )
-
-
-def _default(states: Sequence[ModelState], default: str, kind: Kind) -> ModelState:
-    fitting = [state for state in states if state.kind == kind]
-    if not fitting:
-        raise UnknownModel(f"model: this server offers no model of kind {kind}", param="model", limit=kind)
-    chosen = [state for state in fitting if default in (state.name, *state.aliases)]
-    return (chosen or fitting)[0]
 
 
 def entry(state: ModelState, call: Call) -> JsonObject:

@@ -28,6 +28,16 @@ class Question:
     text: str
     options: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """How many documents it makes."""
+        return len(self.options) or 1
+
+    @property
+    def characters(self) -> int:
+        """Of its documents together, but for what stands between their parts."""
+        return self.size * len(self.text) + sum(map(len, self.options))
+
     def documents(self) -> tuple[str, ...]:
         """What the model reads as its document, one an option."""
         if self.kind == "predicate":
@@ -70,7 +80,7 @@ def decide(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> list[D
     decided = []
     start = 0
     for question in questions:
-        stop = start + len(question.documents())
+        stop = start + question.size
         decided.append(_decide_one(question, outcomes[start:stop]))
         start = stop
     return decided

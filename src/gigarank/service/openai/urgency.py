@@ -1,6 +1,6 @@
 """What an OpenAI body says of how long the call may wait, over what the headers said.
 
-Invariant: the body's `deadline_ms` never extends the headers' deadline.
+Invariant: of each wish that the body has, the headers' counts no more.
 """
 
 import dataclasses
@@ -15,7 +15,10 @@ MAX_DEADLINE_MS = 86_400_000.0
 _BATCH_TIERS = ("batch", "flex")
 
 SCHEMA: JsonObject = {
-    "service_tier": {"type": ["string", "null"], "description": "'batch' or 'flex': runs when nothing else waits"},
+    "service_tier": {
+        "type": ["string", "null"],
+        "description": "'batch' or 'flex': runs when nothing else waits; any other: does not",
+    },
     "priority": {
         "type": ["integer", "null"],
         "minimum": -MAX_PRIORITY,
@@ -37,11 +40,10 @@ def urgency_of(call: Call, fields: Fields) -> Urgency:
     tier = fields.text("service_tier")
     priority = fields.integer("priority", -MAX_PRIORITY, MAX_PRIORITY)
     within_ms = fields.number("deadline_ms", 0, MAX_DEADLINE_MS)
-    if tier is not None and tier in _BATCH_TIERS:
-        asked = dataclasses.replace(asked, tier="batch")
+    if tier is not None:
+        asked = dataclasses.replace(asked, tier="batch" if tier.lower() in _BATCH_TIERS else "default")
     if priority is not None:
         asked = dataclasses.replace(asked, priority=priority)
     if within_ms is not None:
-        ends = call.received + within_ms / 1e3
-        asked = dataclasses.replace(asked, deadline=ends if asked.deadline is None else min(ends, asked.deadline))
+        asked = dataclasses.replace(asked, deadline=call.received + within_ms / 1e3)
     return asked

@@ -4,6 +4,7 @@ Adding one is one file in dialects/ that holds a `DIALECT`, and its golden files
 what it writes depends on the call, the request and the answer alone.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from gigarank.service.rerank.service import rerank
 from gigarank.service.rerank.values import wrong
 from gigarank.types import JsonObject, Score
 
+_LARGE_BYTES = 200_000
 Write = Callable[[Call, RerankRequest, RerankAnswer], Any]
 
 
@@ -46,7 +48,7 @@ class Dialect:
     """For calls that it claims on other dialects' paths."""
 
     async def answer(self, call: Call) -> Answer:
-        request = self.read(call)
+        request = await asyncio.to_thread(self.read, call) if _is_large(call) else self.read(call)
         answer = await rerank(call, request)
         return Answer(
             self.write(call, request, answer),
@@ -55,6 +57,12 @@ class Dialect:
             answer.usage.total_tokens,
             answer.timing,
         )
+
+
+def _is_large(call: Call) -> bool:
+    """Whether reading takes so long that others should not wait for it."""
+    announced = call.headers.get("content-length", "0")
+    return "transfer-encoding" in call.headers or not announced.isdecimal() or int(announced) > _LARGE_BYTES
 
 
 def read_single(call: Call) -> RerankRequest:

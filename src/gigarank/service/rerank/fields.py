@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from gigarank.engine.work import Tier
-from gigarank.errors import UnsupportedParameter
+from gigarank.errors import InvalidInput, UnsupportedParameter
 from gigarank.service.rerank import presets
 from gigarank.service.rerank.values import FLAG, NUMBER, TEXT, TEXTS, Kind, choice, integer, wrong
 
@@ -81,6 +81,17 @@ def _tier(value: Any, param: str) -> Tier:
     return "batch" if TEXT.read(value, param).lower() in ("flex", "batch") else "default"
 
 
+_MOST_RANK_FIELDS = 100
+
+
+def _rank_fields(value: Any, param: str) -> tuple[str, ...]:
+    """Each name once."""
+    if isinstance(value, list) and len(value) > _MOST_RANK_FIELDS:
+        message = f"{param}: at most {_MOST_RANK_FIELDS} names, not {len(value)}"
+        raise InvalidInput(message, param=param, limit=_MOST_RANK_FIELDS, received=len(value))
+    return tuple(dict.fromkeys(TEXTS.read(value, param)))
+
+
 _CUT_KIND: Kind[bool] = Kind({"enum": [*_CUTS, None]}, _cut)
 _OVERLAP: Kind[int] = integer(0, 9_999)
 _SPEEDS: dict[str | bool, Tier] = {"fast": "default", "slow": "batch"}
@@ -108,7 +119,9 @@ RETURN_DOCUMENTS = Field(
     "Whether results repeat their document.",
 )
 RANK_FIELDS = Field(
-    ("rank_fields", "parameters.rank_fields"), TEXTS, "Which keys of an object document are read, in this order, as YAML."
+    ("rank_fields", "parameters.rank_fields"),
+    Kind({**TEXTS.schema, "maxItems": _MOST_RANK_FIELDS}, _rank_fields),
+    "Which keys of an object document are read, in this order, as YAML.",
 )
 SCORE_THRESHOLD = Field(
     ("score_threshold",), NUMBER, "Leaves out results whose relevance (always the probability, 0 to 1) is lower."
@@ -137,7 +150,9 @@ MAX_CHUNKS = Field(
     integer(0),
     "Reads a document that does not fit as up to so many overlapping windows; the best one's score is the document's.",
 )
-OVERLAP = Field(("overlap_tokens",), _OVERLAP, "How many tokens neighbouring windows share; asks for windows, too.")
+OVERLAP = Field(
+    ("overlap_tokens",), _OVERLAP, "How many tokens neighbouring windows share, at most half a window; asks for windows, too."
+)
 PRIORITY = Field(("priority",), integer(-1_000, 1_000), "Lower runs earlier; 0 by default.")
 LATENCY = Field(("latency",), choice(_SPEEDS), 'ZeroEntropy\'s classes; "slow" is the batch tier.')
 SERVICE_TIER = Field(("service_tier",), Kind(TEXT.schema, _tier), '"flex" or "batch" wait for all others; usage says so.')

@@ -16,7 +16,7 @@ async def tei_info(call: Call) -> Answer:
         "model_sha": None,
         "model_dtype": model.dtype,
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
-        "max_concurrent_requests": 512,
+        "max_concurrent_requests": call.settings.max_waiting_requests,
         "max_input_length": model.max_pair_tokens,
         "max_batch_tokens": model.max_pair_tokens,
         "max_client_batch_size": call.settings.max_documents,

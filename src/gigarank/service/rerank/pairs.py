@@ -10,7 +10,7 @@ from itertools import groupby
 
 from gigarank.errors import InvalidInput
 from gigarank.service.call import Call
-from gigarank.service.rerank import fields
+from gigarank.service.rerank import fields, sizes
 from gigarank.service.rerank.request import (
     Asked,
     Ranked,
@@ -27,10 +27,11 @@ from gigarank.service.rerank.texts import Document, read_documents, read_queries
 
 
 def read_pairs(call: Call) -> RerankRequest:
-    """One query over all documents, one document under all queries, or as many of each; raises InvalidInput."""
+    """One query over all documents, one document under all queries, or as many of each. Raises as `read_request`."""
     body = read_body(call)
     query_name, asked = find_queries(body, ("text_1", "data_1"))
     document_name, given = find_documents(body, ("text_2", "data_2"))
+    sizes.check_pairs(asked, given, call.settings.max_documents)
     queries, _ = read_queries(asked, query_name)
     documents = read_documents(given, document_name, fields.RANK_FIELDS.take(body) or ())
     options = replace(read_options(body), top_n=None, score_threshold=None)

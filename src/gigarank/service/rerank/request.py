@@ -11,7 +11,7 @@ from gigarank.engine.work import Outcome, Tier, Timing
 from gigarank.errors import InvalidInput
 from gigarank.service.backend import Urgency
 from gigarank.service.call import Call
-from gigarank.service.rerank import fields
+from gigarank.service.rerank import fields, sizes
 from gigarank.service.rerank.fields import OnError
 from gigarank.service.rerank.texts import BLANK_QUERY, NO_DOCUMENTS, Document, read_documents, read_queries
 from gigarank.service.rerank.values import shown
@@ -102,12 +102,15 @@ def read_body(call: Call) -> dict[str, Any]:
 
 
 def read_request(call: Call) -> RerankRequest:
-    """A request with `query` (or many) and `documents`, in any spelling; raises InvalidInput."""
+    """A request with `query` (or many) and `documents`, in any spelling; raises InvalidInput, RequestTooLarge."""
     body = read_body(call)
     name, asked = find_queries(body)
+    sizes.check_searches(asked, fields.find(body, _DOCUMENT_NAMES)[1], call.settings.max_documents)
     queries, many = read_queries(asked, name)
-    searches = _searches(body, queries, many)
-    return RerankRequest(read_model(body), searches, read_options(body), read_urgency(body, call), many)
+    searches, options = _searches(body, queries, many), read_options(body)
+    if many and options.return_documents:
+        sizes.check_echo([search.documents for search in searches], options.top_n, call.settings.max_body_bytes)
+    return RerankRequest(read_model(body), searches, options, read_urgency(body, call), many)
 
 
 def find_queries(body: Mapping[str, Any], more_names: tuple[str, ...] = ()) -> tuple[str, Any]:

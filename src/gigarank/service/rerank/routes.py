@@ -38,7 +38,7 @@ def _endpoint(own: Dialect) -> Endpoint:
             return await dialect.answer(call)
         except GigarankError as error:  # the route's style is not this dialect's
             status, headers, body = render(error, dialect.error_style, call.request_id)
-            return Answer(body, headers=headers, status=status)
+            return Answer(body, headers=headers, status=status, error=error.code)
 
     return answer
 

@@ -1,4 +1,4 @@
-"""From a request to an answer: check the limits, score, order, cut, and say what was not as asked.
+"""From a request to an answer: score, order, cut, and say what was not as asked.
 
 Knows no dialect and no HTTP. Invariant: with neither top_n nor score_threshold every document of the request has exactly one
 result; those without a score stand last, in the order of the request, and carry 0.0 so that numeric clients can read them.
@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from gigarank.engine.work import Failure, Outcome, Result, Search, Unscored, Work
-from gigarank.errors import GigarankError, InvalidInput, RequestTooLarge, UnknownModel
+from gigarank.errors import GigarankError, InvalidInput, UnknownModel
+from gigarank.service import offered
 from gigarank.service.backend import ModelState
 from gigarank.service.call import Call
+from gigarank.service.offered import default_model
 from gigarank.service.rerank.request import Asked, Options, Ranked, RerankAnswer, RerankRequest
 from gigarank.types import Score
 
@@ -19,13 +21,11 @@ UNSCORED_LOGIT = -1_000.0
 """What stands for the logit of a document without a score where a number is needed: its probability is 0.0."""
 _DOCUMENTS_A_UNIT = 100
 _NAMED = 10  # how many documents a warning lists
-_PREFIX = "fireworks/"  # which litellm's Fireworks client puts before every name that lacks it
 
 
 async def rerank(call: Call, request: RerankRequest) -> RerankAnswer:
-    """Raises GigarankError: limits, an unknown model, an embedder, and what the backend raises."""
+    """Raises GigarankError: an unknown model, an embedder, and what the backend raises."""
     model = find_model(call, request.model)
-    _check_size(request, call.settings.max_documents)
     result = await call.backend.score(model.name, _work(request), request.urgency.wait_s)
     outcomes = [_merged(asked, scored) for asked, scored in zip(request.searches, result.outcomes, strict=True)]
     _raise_failures(outcomes, request.options)
@@ -35,13 +35,12 @@ async def rerank(call: Call, request: RerankRequest) -> RerankAnswer:
 def find_model(call: Call, name: str | None) -> ModelState:
     """The reranker of that name or alias, or the default one; raises UnknownModel, or InvalidInput for an embedder."""
     states = call.backend.models()
-    rerankers = [state for state in states if state.kind == "reranker"]
-    wanted = name or call.settings.default_model or (rerankers[0].name if rerankers else "")
-    for state in states:
-        if {wanted, wanted.removeprefix(_PREFIX)}.intersection((state.name, *state.aliases)):
-            return _reranker(state)
-    names = ", ".join(state.name for state in rerankers)
-    received = wanted[:60]
+    if not name:
+        return default_model(states, call.settings.default_model, "reranker")
+    if (state := offered.find_model(states, name)) is not None:
+        return _reranker(state)
+    names = ", ".join(state.name for state in states if state.kind == "reranker")
+    received = name[:60]
     raise UnknownModel(
         f"model {received!r} not found, make sure the correct model ID was used and that you have access to the model. "
         f"This server has: {names}",
@@ -60,15 +59,6 @@ def _reranker(state: ModelState) -> ModelState:
         limit="reranker",
         received=state.kind,
     )
-
-
-def _check_size(request: RerankRequest, limit: int) -> None:
-    received = sum(len(asked.documents) for asked in request.searches)
-    if received > limit:
-        counted = ", counted once a query" if len(request.searches) > 1 else ""
-        raise RequestTooLarge(
-            f"documents: at most {limit} a request, not {received}{counted}", param="documents", limit=limit, received=received
-        )
 
 
 def _work(request: RerankRequest) -> Work:

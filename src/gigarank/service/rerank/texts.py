@@ -17,6 +17,8 @@ from gigarank.types import JsonObject
 _PLAIN = re.compile(r"[^\W\d_](?:[\w ,.()/;'-]*[\w.)])?")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _HIDDEN = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_STEP = "  "
+_WIDEST = 8 * len(_STEP)
 NOT_BLANK = r"\S"
 BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"
 NO_DOCUMENTS = "invalid request: list of documents must not be empty"
@@ -53,9 +55,14 @@ def read_queries(value: Any, param: str) -> tuple[tuple[str, ...], bool]:
         return (read_query(value, param),), False
     if not value:
         raise InvalidInput(BLANK_QUERY, param=param, limit=1, received=0)
-    if all(isinstance(item, dict) and "type" in item for item in value):
+    if is_parts(value):
         return (_not_blank("\n".join(_part(item, f"{param}[{place}]") for place, item in enumerate(value)), param),), False
     return tuple(read_query(item, f"{param}[{place}]") for place, item in enumerate(value)), True
+
+
+def is_parts(value: Sequence[Any]) -> bool:
+    """Whether these are the content parts of one message."""
+    return all(isinstance(item, dict) and "type" in item for item in value)
 
 
 def read_query(value: Any, param: str) -> str:
@@ -110,22 +117,32 @@ def _object_text(item: JsonObject, rank_fields: Sequence[str]) -> str:
 
 
 def as_yaml(value: Mapping[str, Any]) -> str:
-    """Block style, in the order given, without a line feed at the end; an empty object is empty."""
-    return "\n".join(_lines(value))
+    """Block style, in the order given, without a line feed at the end; an empty object is empty. What lies deeper than 8 levels
+    is written as JSON, which is YAML too, since block style repeats its margin in every line."""
+    lines: list[str] = []
+    _write(value, "", lines)
+    return "\n".join(lines)
 
 
-def _lines(value: Any) -> list[str]:
+def _write(value: Any, margin: str, lines: list[str]) -> None:
+    """Appends the entries of an object or a list."""
     if isinstance(value, Mapping):
-        return [line for key, item in value.items() for line in _entry(_scalar(str(key)) + ":", item)]
-    return [line for item in value for line in _entry("-", item)]
+        for key, item in value.items():
+            _write_entry(f"{margin}{_scalar(str(key))}:", item, margin + _STEP, lines)
+    else:
+        for item in value:
+            _write_entry(f"{margin}-", item, margin + _STEP, lines)
 
 
-def _entry(mark: str, item: Any) -> list[str]:
-    if isinstance(item, Mapping | list) and item:
-        return [mark, *("  " + line for line in _lines(item))]
-    if isinstance(item, str) and _is_block(item):
-        return [f"{mark} |-", *("  " + line for line in item.split("\n"))]
-    return [f"{mark} {_scalar(item)}"]
+def _write_entry(mark: str, item: Any, margin: str, lines: list[str]) -> None:
+    if isinstance(item, Mapping | list) and item and len(margin) <= _WIDEST:
+        lines.append(mark)
+        _write(item, margin, lines)
+    elif isinstance(item, str) and _is_block(item):
+        lines.append(f"{mark} |-")
+        lines.extend(margin + line for line in item.split("\n"))
+    else:
+        lines.append(f"{mark} {_scalar(item)}")
 
 
 def _is_block(text: str) -> bool:

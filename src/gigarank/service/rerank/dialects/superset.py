@@ -44,7 +44,7 @@ PATHS = (
 
 def write(call: Call, request: RerankRequest, answer: RerankAnswer) -> JsonObject:
     head = {"id": answer.id, "object": "rerank", "created": answer.created, "model": answer.model}
-    echo = echoes(request, call.path not in _QUIET)
+    echo = echoes(request, call.path not in _QUIET and not request.many)
     if request.many:
         some = [{"query_index": place, "results": _results(ranked, echo)} for place, ranked in enumerate(answer.searches)]
         return head | {"results": some, "meta": meta(answer), "usage": usage(answer)}
