@@ -3,7 +3,7 @@
     corpus.jsonl           {"_id", "text", "title"?, "lang"?}            a document a line
     queries.jsonl          {"_id", "text", "instruction"?, "lang"?}      a query a line
     qrels/SPLIT.tsv        query-id, corpus-id, score                    tabs; a first line with these names
-    candidates.tsv         query-id, corpus-id                           optional; else candidates_bm25.tsv; also the queries to use
+    candidates.tsv         query-id, corpus-id                           optional; else candidates_bm25.tsv; the queries to use
 
 Other fields and files are left alone; a README is kept as a note. Knows no model and no metric. Invariants: a line ends at a
 line feed only, since texts hold other separators; what is wrong is refused with its file and line, never skipped.
