@@ -201,7 +201,7 @@ Record = TypeVar("Record")
 def _record(kind: type[Record], value: Any, place: str) -> Record:
     """A dataclass from its JSON object: every field of its type, none unknown, none missing that has no default."""
     if not isinstance(value, dict):
-        raise BadFile(f"{place}must be an object, not {type(value).__name__}", param=place.rpartition(": ")[2] or None)
+        raise BadFile(f"{place}must be an object, not {type(value).__name__}", param=place.split(": ")[-2])
     hints = get_type_hints(kind)
     fields: dict[str, dataclasses.Field[Any]] = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := [name for name in value if name not in fields]:
