@@ -1,4 +1,4 @@
-"""The command line: `gigarank rank`, `embed`, `serve`, `models`, `doctor` and `bench`.
+"""The command line: `gigarank rank`, `embed`, `serve`, `models`, `doctor`, `bench` and `eval`.
 
 Knows the layers below by what they promise. Invariant: torch, transformers, tokenizers and numpy are imported inside
 the commands, so that `gigarank --help` answers at once.
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gigarank import __version__
-from gigarank.cli import bench, failures, models
+from gigarank.cli import bench, evaluate, failures, models
 from gigarank.cli.command import Debug, as_command
 from gigarank.cli.doctor import doctor
 from gigarank.cli.embed import EmbedOptions, embed
@@ -82,6 +82,7 @@ app.command(
 app.add_typer(models.app, name="models")
 app.command(epilog=_examples("doctor", "doctor Qwen/Qwen3-Reranker-0.6B", "doctor ./my-checkpoint --json"))(doctor)
 app.add_typer(bench.app, name="bench")
+app.add_typer(evaluate.app, name="eval")
 
 
 def main() -> int:

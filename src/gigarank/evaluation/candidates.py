@@ -24,8 +24,11 @@ Candidates = dict[str, list[tuple[str, float]]]
 class FirstStage(Protocol):
     """What finds candidates. `options` is everything that its answer depends on beside the set; `scores` whose score it is."""
 
-    name: str
-    scores: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def scores(self) -> str: ...
 
     @property
     def options(self) -> str: ...
