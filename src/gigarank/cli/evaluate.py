@@ -1,4 +1,4 @@
-"""`gigarank eval run`: score sets with a model, measure, and keep the results.
+"""`gigarank eval run`: score sets or a suite with a model, measure, and keep the results.
 
 Knows how to ask and how to show; scoring and measuring are gigarank.evaluation's. Invariant: whatever the user could correct
 is refused before a model is loaded, and what was finished before a failure stays on the disk.
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gigarank.cli.command import Debug, Json, as_command
+from gigarank.cli.evaluate_suite import SuiteRun, check_first_stage, run_suite
+from gigarank.cli.evaluate_suite import to_table as suite_table
 from gigarank.cli.loading import LoadOptions, check_kind, load_embedder, load_reranker
 from gigarank.cli.output import emit, note
 from gigarank.cli.progress import CountBar
@@ -83,6 +85,9 @@ def run(options: EvalOptions) -> None:
     A run that was ended goes on where it was when it is begun again; what is there already is not done twice.
     """
     check_options(options)
+    if options.suite is not None:
+        measure_suite(options, options.suite)
+        return
     sets = read_sets(options)
     stages = [choose_stage(options, one) for one in sets]
     model = load_reranker(options)
@@ -96,10 +101,53 @@ def check_options(options: EvalOptions) -> None:
     check_kind(options.model, "reranker")
     if not options.data and options.suite is None:
         raise InvalidInput("data: nothing to measure; name a folder with --data or a suite with --suite", param="data")
+    if options.suite is not None and (wish := _not_of_suites(options)):
+        raise InvalidInput(f"suite: goes without --{wish}; a suite has its own data and instructions", param="suite")
     if options.full and (options.limit is not None or options.top_k is not None):
         raise InvalidInput("full: means every query and candidate; leave out --limit and --top-k", param="full")
     if options.output.exists() and not options.output.is_dir():
         raise InvalidInput(f"output: {options.output} is no folder", param="output", received=str(options.output))
+
+
+def _not_of_suites(options: EvalOptions) -> str | None:
+    """The first wish that a suite leaves no room for."""
+    wishes = {
+        "data": options.data,
+        "instruction": options.instruction,
+        "fuse": options.fuse,
+        "fuse-weight": options.fuse_weight is not None,
+    }
+    return next((name for name, wish in wishes.items() if wish), None)
+
+
+def measure_suite(options: EvalOptions, suite: str) -> None:
+    """The suite's tasks, one after the other; a line each on standard error, the table or the JSON at the end."""
+    import dataclasses
+
+    from gigarank.evaluation.provenance import describe
+    from gigarank.evaluation.suites import find_suite
+    from gigarank.evaluation.task import slug
+
+    name = find_suite(suite).name
+    stage = check_first_stage(options.first_stage, DENSE)
+    reranker = load_reranker(options)
+    settings = run_options(options)
+    rows = run_suite(
+        SuiteRun(
+            suite=name,
+            reranker=reranker,
+            embedder=load_embedder(_dense(options)) if stage == DENSE else None,
+            top_k=settings.top_k,
+            limit=options.limit,
+            path=options.output / slug(reranker.name) / f"{name}.suite.jsonl",
+            provenance=lambda started: dataclasses.asdict(describe(settings.machine, started)),
+        )
+    )
+    emit(json_text.dumps({"rows": rows}, ensure_ascii=False) + "\n" if options.json else suite_table(rows))
+
+
+def _dense(options: EvalOptions) -> LoadOptions:
+    return LoadOptions(model=DENSE, dtype=options.dtype, device=options.device)
 
 
 def read_sets(options: EvalOptions) -> "list[EvalSet]":
@@ -135,8 +183,7 @@ def choose_stage(options: EvalOptions, evaluation_set: "EvalSet") -> "FirstStage
     if asked == "bm25":
         return Bm25Search()
     if asked.lower() == DENSE:
-        chosen = LoadOptions(model=DENSE, dtype=options.dtype, device=options.device)
-        return DenseSearch(DENSE, lambda: load_embedder(chosen), cache() / "vectors", CountBar("embedding"))
+        return DenseSearch(DENSE, lambda: load_embedder(_dense(options)), cache() / "vectors", CountBar("embedding"))
     path = Path(asked)
     if not path.is_file():
         known = ["own", "bm25", DENSE]
