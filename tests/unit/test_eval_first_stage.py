@@ -68,6 +68,8 @@ def test_search_gives_only_documents_that_share_a_word_and_keeps_the_order_of_eq
     index = Bm25(["a fish", "a bird", "a fish", "stone"])
     assert [place for place, _ in index.search("fish", 10)] == [0, 2]
     assert [place for place, _ in index.search("fish", 1)] == [0]
+    many = Bm25([f"{'fish' if place % 3 else 'bird'} water" for place in range(300)]).search("fish", 300)
+    assert [place for place, _ in many] == [place for place in range(300) if place % 3]
     assert index.search("unknown", 10) == index.search("", 10) == index.search("?!", 10) == []
 
 

@@ -152,6 +152,14 @@ def test_what_differs_in_anything_is_scored_anew_and_the_old_is_kept(
     }
 
 
+def test_a_result_without_its_scores_is_kept_too_when_another_takes_its_place(tmp_path: Path) -> None:
+    first = run_task(a_set(), Lengths(), RunOptions(output=tmp_path))
+    scores_path(result_path(tmp_path, Lengths.name, "fish")).unlink()
+    run_task(a_set(), Lengths(), RunOptions(output=tmp_path, top_k=2))
+    (kept,) = tmp_path.rglob("superseded/*.json")
+    assert read_result(kept) == first
+
+
 @pytest.mark.parametrize("options", [{"fuse_weight": 2.0}, {"metrics": ("P_1",)}])
 def test_other_figures_of_the_same_scores_need_no_model(tmp_path: Path, options: dict[str, Any]) -> None:
     first = run_task(a_set(), Lengths(), RunOptions(output=tmp_path))
