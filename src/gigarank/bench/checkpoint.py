@@ -6,10 +6,8 @@ ones are, so that a contestant's fp32 copy is exact.
 """
 
 import errno
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +16,13 @@ from tokenizers import Tokenizer
 
 from gigarank.bench.qwen_tokenizer import qwen_tokenizer
 from gigarank.catalogue import MODELS, Shape
+from gigarank.engine.layout import chat_template, write_json, write_reranker_layout
 from gigarank.errors import InvalidInput
 from gigarank.model.config import ModelConfig
 from gigarank.model.weights import TensorDict, random_tensors
 from gigarank.prompt import PromptFormat, prompt_format
+
+__all__ = ["SHAPES", "chat_template", "shape_of", "write_checkpoint", "write_model", "write_reranker_layout"]
 
 SHAPES: dict[str, str] = {
     "0.6b": "qwen3-reranker-0.6b",
@@ -29,7 +30,6 @@ SHAPES: dict[str, str] = {
     "8b": "qwen3-reranker-8b",
     "nano": "nano",
 }
-PAD, END = "<|endoftext|>", "<|im_end|>"
 
 
 def shape_of(name: str, layers: int | None = None) -> tuple[Shape, PromptFormat]:
@@ -63,62 +63,5 @@ def write_model(folder: Path, config: ModelConfig, source: TensorDict, prompt: P
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(errno.EIO, f"cannot be written: {error}", str(folder / "model.safetensors")) from error
-    _write_json(folder / "config.json", config.to_json())
-    _write_json(folder / "gigarank.json", {"prompt": prompt.id})
-
-
-def write_reranker_layout(folder: Path, prompt: PromptFormat, tokenizer: Tokenizer, longest: int) -> None:
-    """What transformers and sentence-transformers read beside the weights and the tokenizer."""
-    _write_json(
-        folder / "tokenizer_config.json",
-        {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD, "eos_token": END, "model_max_length": longest},
-    )
-    (folder / "chat_template.jinja").write_text(chat_template(prompt), encoding="utf-8")
-    _write_json(folder / "modules.json", _MODULES)
-    _write_json(folder / "sentence_bert_config.json", _TRANSFORMER)
-    _write_json(folder / "config_sentence_transformers.json", {"model_type": "CrossEncoder", "prompts": {}})
-    (folder / "1_LogitScore").mkdir(exist_ok=True)
-    answers = {"true_token_id": tokenizer.token_to_id(prompt.yes), "false_token_id": tokenizer.token_to_id(prompt.no)}
-    _write_json(folder / "1_LogitScore" / "config.json", answers)
-
-
-def chat_template(prompt: PromptFormat) -> str:
-    """The prompt as a Jinja template over the roles system (the instruction), query and document.
-
-    Jinja drops one newline at the end of a template, so one more than the suffix has stands there.
-    """
-    instruction, query, document = (_role(role) for role in ("system", "query", "document"))
-    instruction = f'{instruction} | default("{prompt.default_instruction}", true)'
-    body = prompt.body(_hole(instruction), _hole(query), _hole(document))
-    return prompt.prefix + body + prompt.suffix + "\n"
-
-
-_MODULES = [
-    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
-    {
-        "idx": 1,
-        "name": "1",
-        "path": "1_LogitScore",
-        "type": "sentence_transformers.cross_encoder.modules.logit_score.LogitScore",
-    },
-]
-_TRANSFORMER = {
-    "transformer_task": "text-generation",
-    "modality_config": {
-        "text": {"method": "forward", "method_output_name": "logits"},
-        "message": {"method": "forward", "method_output_name": "logits", "format": "flat"},
-    },
-    "module_output_name": "causal_logits",
-}
-
-
-def _role(role: str) -> str:
-    return f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first'
-
-
-def _hole(expression: str) -> str:
-    return "{{ " + expression + " }}"
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", config.to_json())
+    write_json(folder / "gigarank.json", {"prompt": prompt.id})

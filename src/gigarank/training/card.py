@@ -1,0 +1,152 @@
+"""The model card of a trained model: what it was made from, by which recipe, and what was measured.
+
+Writes Markdown with the hub's metadata block. Knows facts that it is given, and makes none up: where nothing was measured, the
+card says so. Invariant: every data source stands there with its licence, and the recipe whole.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gigarank.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """What it was trained on: `rows` None where the number is not known."""
+
+    name: str
+    licence: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value on one set, before (`base`, None if not measured) and after, and the first stage's, in the metric's
+    units, from 0 to 1."""
+
+    set: str
+    metric: str
+    value: float
+    first_stage: float
+    base: float | None = None
+    queries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What a card says. `stages`: the training stages that the model went through, in order; `commit` of the code."""
+
+    name: str
+    base: str
+    licence: str
+    kind: str
+    data: Sequence[DataSource] = ()
+    stages: Sequence[str] = ()
+    recipe: str = ""
+    commit: str | None = None
+    version: str = ""
+    figures: Sequence[Figure] = ()
+
+
+def parse_source(text: str) -> DataSource:
+    """NAME=LICENCE or NAME=LICENCE:ROWS, as a command line gives it. Raises InvalidInput."""
+    name, equals, rest = text.partition("=")
+    licence, _, rows = rest.rpartition(":") if rest.rpartition(":")[2].isdigit() else (rest, "", "")
+    if not name.strip() or not equals or not licence.strip():
+        raise InvalidInput(
+            f"data: {text!r} must be NAME=LICENCE or NAME=LICENCE:ROWS", param="data", limit="NAME=LICENCE:ROWS", received=text
+        )
+    return DataSource(name.strip(), licence.strip(), int(rows) if rows else None)
+
+
+def card(facts: CardFacts) -> str:
+    """The whole README.md."""
+    parts = [_metadata(facts), f"# {facts.name}", _opening(facts), _data(facts), _recipe(facts), _figures(facts), _use(facts)]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _metadata(facts: CardFacts) -> str:
+    lines = [
+        "---",
+        f"license: {json.dumps(facts.licence.lower())}",
+        f"base_model: {json.dumps(facts.base)}",
+        "library_name: sentence-transformers",
+        f"pipeline_tag: {'text-ranking' if facts.kind == 'reranker' else 'feature-extraction'}",
+        f"tags: [{facts.kind}, gigarank]",
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _opening(facts: CardFacts) -> str:
+    stages = ", then ".join(facts.stages) if facts.stages else "stages that were not recorded"
+    made = f"gigarank {facts.version}".strip() + (f", commit {facts.commit}" if facts.commit else ", commit not recorded")
+    return f"A {facts.kind} made from {facts.base} by {stages}. Licence: {facts.licence}. Made with {made}."
+
+
+def _data(facts: CardFacts) -> str:
+    if not facts.data:
+        return "## Data\n\nNot recorded."
+    counts = ["-" if one.rows is None else f"{one.rows:,}" for one in facts.data]
+    rows = [f"| {_cell(one.name)} | {count} | {_cell(one.licence)} |" for one, count in zip(facts.data, counts, strict=True)]
+    return "\n".join(["## Data", "", "| source | rows | licence |", "|---|---|---|", *rows])
+
+
+def _recipe(facts: CardFacts) -> str:
+    return f"## Recipe\n\n```toml\n{facts.recipe.strip()}\n```" if facts.recipe.strip() else "## Recipe\n\nNot recorded."
+
+
+def _figures(facts: CardFacts) -> str:
+    if not facts.figures:
+        return "## Quality\n\nNot measured."
+    head = ["## Quality", "", "| set | queries | metric | first stage | base | this model |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *(_figure(one) for one in facts.figures)])
+
+
+def _figure(one: Figure) -> str:
+    base = "not measured" if one.base is None else f"{one.base:.4f}"
+    queries = "-" if one.queries is None else f"{one.queries:,}"
+    return f"| {_cell(one.set)} | {queries} | {_cell(one.metric)} | {one.first_stage:.4f} | {base} | {one.value:.4f} |"
+
+
+def _use(facts: CardFacts) -> str:
+    if facts.kind != "reranker":
+        return _USE_EMBEDDER.format(name=facts.name)
+    return _USE.format(name=facts.name)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+_USE_EMBEDDER = """## Use
+
+```python
+from gigarank import Embedder
+
+model = Embedder.load("{name}")
+```
+"""
+
+_USE = """## Use
+
+```python
+from gigarank import Reranker
+
+model = Reranker.load("{name}")
+```
+
+```python
+from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("{name}")
+```
+
+vLLM serves a model in this layout with these overrides, `no` before `yes`:
+
+```text
+--hf-overrides '{{"architectures": ["Qwen3ForSequenceClassification"], "classifier_from_token": ["no", "yes"],
+"is_original_qwen3_reranker": true}}'
+```
+"""

@@ -1,0 +1,112 @@
+"""A model written as a folder of its own: the official layout, with any adapter or mixture in its weights.
+
+Knows folders and tensors. Invariant: the folder has its name only when it is whole, a folder that is there is not touched, and
+nothing in it depends on the sources any more.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from gigarank.engine import adapters
+from gigarank.engine.layout import write_json, write_reranker_layout
+from gigarank.engine.loading import read_config, read_json
+from gigarank.engine.numerics import TORCH_DTYPES
+from gigarank.engine.reranker import choose_prompt
+from gigarank.engine.store import Checkpoint
+from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.model.weights import TensorFiles, TensorSource, check_names
+from gigarank.training.tensor_file import write_tensors
+from gigarank.types import Dtype, EngineOptions
+
+_CONFIG_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "fp64": "float64"}
+_BESIDE = ("generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
+_EMBEDDER = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json")
+_EMBEDDER_FOLDERS = ("1_Pooling", "2_Normalize")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """`kind`: what the folder is to be, reranker or embedder. `dtype` of the numbers on disk; None is the checkpoint's own."""
+
+    dtype: Dtype | None = None
+    kind: str = "reranker"
+
+
+def source_of(checkpoint: Checkpoint) -> TensorSource:
+    """A checkpoint's tensors, its adapter merged in."""
+    config, source = read_config(checkpoint.folder), TensorFiles(checkpoint.folder)
+    check_names(source.shapes(), config)
+    if checkpoint.adapter is None:
+        return source
+    return adapters.merged(source, config, checkpoint.adapter, checkpoint.model)
+
+
+def export(checkpoint: Checkpoint, source: TensorSource, target: Path, options: ExportOptions, card: str = "") -> Path:
+    """Writes `source`'s tensors with all else of `checkpoint`, and the card as README.md.
+
+    Raises InvalidInput for a target that holds something, CheckpointError for a checkpoint that is not what it should be,
+    OSError for a full disk; then no folder of that name is left.
+    """
+    require_free(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.{os.getpid()}")
+    work.mkdir()
+    try:
+        _write_config(checkpoint.folder, work, source, options)
+        _write_tokenizer(checkpoint, work, options)
+        (work / "README.md").write_text(card, encoding="utf-8")
+        if target.exists():
+            target.rmdir()  # it is empty, or this is refused
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def require_free(target: Path) -> None:
+    """Raises InvalidInput where something would be overwritten."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InvalidInput(f"output: {target} is there already; nothing is overwritten", param="output", received=str(target))
+
+
+def _write_config(folder: Path, work: Path, source: TensorSource, options: ExportOptions) -> None:
+    dtype = options.dtype or _own_dtype(source)
+    raw = dict(read_json(folder / "config.json"))
+    raw.pop("torch_dtype", None)
+    write_json(work / "config.json", raw | {"dtype": _CONFIG_NAMES[dtype]})
+    write_tensors(work / "model.safetensors", source.shapes(), TORCH_DTYPES[dtype], source.get)
+
+
+def _own_dtype(source: TensorSource) -> Dtype:
+    """That of the last tensor by name, a matrix of a layer or the final norm: merged ones come in fp32."""
+    name = max(source.shapes())
+    stored = source.get(name).dtype
+    names: dict[torch.dtype, Dtype] = {value: key for key, value in TORCH_DTYPES.items()}
+    if stored not in names:
+        raise CheckpointError(f"{name}: dtype {stored} cannot be exported", param="dtype", received=str(stored))
+    return names[stored]
+
+
+def _write_tokenizer(checkpoint: Checkpoint, work: Path, options: ExportOptions) -> None:
+    folder = checkpoint.folder
+    shutil.copyfile(folder / "tokenizer.json", work / "tokenizer.json")
+    for name in _BESIDE:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, work / name)
+    if options.kind == "reranker":
+        prompt = choose_prompt(checkpoint, EngineOptions())
+        write_json(work / "gigarank.json", {"prompt": prompt.id})
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        write_reranker_layout(work, prompt, tokenizer, read_config(folder).max_position_embeddings)
+        return
+    for name in _EMBEDDER:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, work / name)
+    for name in _EMBEDDER_FOLDERS:
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, work / name)
