@@ -221,7 +221,12 @@ def test_a_failure_of_ours_marks_its_span(spans: OpenTelemetrySpans, exporter: I
 
 def test_spans_hold_no_text(spans: OpenTelemetrySpans, exporter: InMemorySpanExporter) -> None:
     app = create_app(Settings(), FakeBackend(), spans=spans)
-    ask(app, posting({"query": "launch code swordfish-4711", "documents": ["swordfish-4711"]}, authorization="Bearer swordfish-4711"))
+    ask(
+        app,
+        posting(
+            {"query": "launch code swordfish-4711", "documents": ["swordfish-4711"]}, authorization="Bearer swordfish-4711"
+        ),
+    )
     assert exporter.get_finished_spans()
     assert all("swordfish-4711" not in str(span.attributes) + span.name for span in exporter.get_finished_spans())
 
