@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gigarank.cli.command import Debug, Json, as_command
+from gigarank.cli.evaluate_report import mount
 from gigarank.cli.evaluate_suite import SuiteRun, check_first_stage, run_suite
 from gigarank.cli.evaluate_suite import to_table as suite_table
 from gigarank.cli.loading import LoadOptions, check_kind, load_embedder, load_reranker
@@ -279,3 +280,4 @@ def to_json(results: "Sequence[TaskResult]", settings: "RunOptions") -> str:
 
 
 app.command()(as_command(EvalOptions, run))
+mount(app)
