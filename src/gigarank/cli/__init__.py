@@ -1,4 +1,4 @@
-"""The command line: `gigarank rank`, `embed`, `serve`, `models`, `doctor`, `bench` and `eval`.
+"""The command line: `gigarank rank`, `embed`, `serve`, `models`, `doctor`, `bench`, `eval` and `train`.
 
 Knows the layers below by what they promise. Invariant: torch, transformers, tokenizers and numpy are imported inside
 the commands, so that `gigarank --help` answers at once.
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gigarank import __version__
-from gigarank.cli import bench, evaluate, failures, models
+from gigarank.cli import bench, evaluate, failures, models, train
 from gigarank.cli.command import Debug, as_command
 from gigarank.cli.doctor import doctor
 from gigarank.cli.embed import EmbedOptions, embed
@@ -83,6 +83,7 @@ app.add_typer(models.app, name="models")
 app.command(epilog=_examples("doctor", "doctor Qwen/Qwen3-Reranker-0.6B", "doctor ./my-checkpoint --json"))(doctor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(train.app, name="train")
 
 
 def main() -> int:

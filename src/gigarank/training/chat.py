@@ -117,7 +117,7 @@ def _object_in(reply: httpx2.Response) -> Mapping[str, Any]:
         raise ValueError(f"no chat completion came back: {reply.text[:200]!r}") from error
     found = _FENCED.search(content or "")
     try:
-        value = json.loads(found[0]) if found else None
+        value = json.loads(found[0], strict=False) if found else None  # models write line feeds into strings
     except ValueError:
         value = None
     if not isinstance(value, dict):

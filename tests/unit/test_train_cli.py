@@ -1,0 +1,254 @@
+"""`gigarank train`: from files to files, every refusal one line, nothing overwritten."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import adapters
+import tiny
+from chat_server import ChatServer, chat_server
+from gigarank.cli import app, failures
+from gigarank.engine.reranker import Reranker
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return adapters.write_folder(tmp_path_factory.mktemp("cli") / "base")
+
+
+def write(path: str, *rows: Any) -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def rows(path: str = "out.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def train(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """What the command says with --json."""
+    code = failures.run(app, ["train", *arguments, "--json"])
+    shown = capfd.readouterr()
+    assert code == 0, shown.err
+    done: dict[str, Any] = json.loads(shown.out)
+    return done
+
+
+def refused(capfd: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    assert failures.run(app, ["train", *arguments]) == code
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("gigarank: error: "), shown.err
+    assert shown.err.count("\n") == 1
+    return shown.err
+
+
+def test_import_writes_rows_of_ours_from_several_files(capfd: pytest.CaptureFixture[str]) -> None:
+    one = write("one.jsonl", {"query": "q", "pos": ["é"], "neg": ["b"], "lang": "de"})
+    two = write("two.jsonl", {"anchor": "r", "positive": "c"})
+    done = train(capfd, "prepare", "import", one, two, "-o", "out.jsonl", "--task", "retrieval", "--instruction", "find")
+    assert done == {"rows": 2, "documents": 3, "positives": 2, "skipped": 0, "first_skipped": None}
+    common = {"instruction": "find", "task": "retrieval"}
+    assert rows() == [
+        {"query": "q", "documents": ["é", "b"], "labels": [1.0, 0.0], **common, "lang": "de"},
+        {"query": "r", "documents": ["c"], "labels": [1.0], **common},
+    ]
+
+
+def test_what_was_written_is_read_back(capfd: pytest.CaptureFixture[str]) -> None:
+    given = write("in.jsonl", {"query": "q", "pos": ["a"], "neg": ["b"], "neg_scores": [0.25], "prompt": "p", "type": "t"})
+    train(capfd, "prepare", "import", given, "-o", "out.jsonl")
+    train(capfd, "prepare", "import", "out.jsonl", "-o", "again.jsonl")
+    assert rows("again.jsonl") == rows()
+    assert rows()[0]["scores"] == [None, 0.25]
+
+
+def test_without_json_a_line_says_what_was_done(capfd: pytest.CaptureFixture[str]) -> None:
+    given = write("in.jsonl", {"query": "q", "pos": ["a"]}, {"query": "r", "pos": []})
+    assert failures.run(app, ["train", "prepare", "import", given, "-o", "out.jsonl", "--skip"]) == 0
+    assert capfd.readouterr().err == "rows 1, documents 1, positives 1, skipped 1, first skipped in.jsonl:2\n"
+
+
+def test_a_bad_row_is_one_line_and_leaves_no_file(capfd: pytest.CaptureFixture[str], here: Path) -> None:
+    given = write("in.jsonl", {"query": "q", "pos": ["a"]}, {"query": "r", "pos": []})
+    message = refused(capfd, "prepare", "import", given, "-o", "out.jsonl")
+    assert "in.jsonl:2: a row without a positive document" in message
+    assert [path.name for path in here.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["prepare", "import", "in.jsonl"],
+        ["prepare", "mine", "in.jsonl"],
+        ["prepare", "overlap", "in.jsonl", "--against", "in.jsonl"],
+        ["prepare", "queries", "in.jsonl", "--url", "http://127.0.0.1:9/v1", "--chat-model", "x"],
+        ["export", "nano"],
+        ["merge", "nano", "--adapter", "x"],
+    ],
+)
+def test_nothing_is_overwritten(capfd: pytest.CaptureFixture[str], command: list[str]) -> None:
+    write("in.jsonl", {"query": "q", "pos": ["a"]})
+    Path("thesis").write_text("years of work")
+    assert "thesis is there already; nothing is overwritten" in refused(capfd, *command, "--output", "thesis")
+    assert Path("thesis").read_text() == "years of work"
+
+
+def test_overlap_drops_what_the_evaluation_holds_and_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    write("set/queries.jsonl", {"_id": "shared id", "text": "What is gravity?"})
+    write("set/corpus.jsonl", {"_id": "1", "title": "Mars", "text": "the red planet"})
+    pairs = [("what is gravity", "a force"), ("why", "the red planet"), ("shared id", "kept"), ("who", "seen elsewhere")]
+    given = write("in.jsonl", *({"query": query, "pos": [text]} for query, text in pairs))
+    other = write("other.jsonl", {"anything": ["seen elsewhere"]})
+    done = train(capfd, "prepare", "overlap", given, "--against", "set", "--against", other, "-o", "out.jsonl")
+    assert [row["query"] for row in rows()] == ["shared id"]
+    assert done["dropped_rows"] == {"query": 1, "no positive left": 2}
+    assert done["by_set"] == {"set": 2, "other.jsonl": 1}
+    assert done["examples"][0] == {"set": "set", "what": "query", "text": "what is gravity"}
+
+
+def test_overlap_by_fewer_words(capfd: pytest.CaptureFixture[str]) -> None:
+    given = write("in.jsonl", {"query": "tell me what is gravity now", "pos": ["a"]}, {"query": "b", "pos": ["c"]})
+    against = write("set.jsonl", {"text": "so what is gravity"})
+    assert train(capfd, "prepare", "overlap", given, "--against", against, "-o", "out.jsonl")["kept"] == 2
+    assert train(capfd, "prepare", "overlap", given, "--against", against, "-o", "two.jsonl", "--words", "3")["kept"] == 1
+
+
+def test_mining_searches_the_rows_own_documents_or_a_corpus(capfd: pytest.CaptureFixture[str]) -> None:
+    texts = ["cats sleep all day", "cats eat fish", "stars shine"]
+    given = write(
+        "in.jsonl", *({"query": query, "pos": [text]} for query, text in zip(["cats?", "fish", "sky"], texts, strict=True))
+    )
+    done = train(capfd, "prepare", "mine", given, "-o", "out.jsonl", "--negatives", "1")
+    assert rows()[0]["documents"] == texts[:2]
+    assert (done["rows"], done["mined"], done["corpus"]) == (3, 1, 3)
+    corpus = write("corpus.jsonl", {"title": "On cats", "text": "they purr"})
+    train(capfd, "prepare", "mine", given, "-o", "two.jsonl", "--corpus", corpus)
+    assert rows("two.jsonl")[0]["documents"] == [texts[0], "On cats\nthey purr"]
+
+
+def test_mining_with_an_embedder(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Real vectors, of random weights: everything is found, whatever its worth."""
+    folder = adapters.write_folder(tmp_path / "embedder", bare=True)
+    given = write("in.jsonl", *({"query": f"q {text}", "pos": [text]} for text in ("one", "two", "three")))
+    done = train(capfd, "prepare", "mine", given, "-o", "out.jsonl", "--no-bm25", "--embedder", str(folder), "--margin", "2")
+    assert [sorted(row["documents"]) for row in rows()] == [["one", "three", "two"]] * 3
+    assert (done["mined"], done["false_negatives"]) == (6, 0)
+    done = train(capfd, "prepare", "mine", given, "-o", "two.jsonl", "--embedder", str(folder), "--margin", "-2")
+    assert (done["mined"], done["false_negatives"]) == (0, 6)
+
+
+def test_mining_with_nothing_or_with_a_reranker_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    given = write("in.jsonl", {"query": "q", "pos": ["a"]})
+    assert "nothing to search with" in refused(capfd, "prepare", "mine", given, "-o", "x", "--no-bm25")
+    assert "nano is no embedder" in refused(capfd, "prepare", "mine", given, "-o", "x", "--embedder", "nano")
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with chat_server() as running:
+        yield running
+
+
+def test_queries_are_made_and_a_second_run_asks_nothing(
+    capfd: pytest.CaptureFixture[str], server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIGARANK_SYNTHESIS_KEY", "secret")
+    given = write("in.jsonl", {"text": "leaves make sugar"}, {"title": "Roots", "text": "drink water"})
+    command = ["prepare", "queries", given, "--url", server.url, "--chat-model", "m", "--language", "Suomi"]
+    done = train(capfd, *command, "-o", "out.jsonl")
+    assert (done["asked"], done["kept"], done["median_cosine"]) == (2, 2, None)
+    assert rows()[0] == {
+        "query": "what about leaves make sugar",
+        "documents": ["leaves make sugar"],
+        "labels": [1.0],
+        "task": "synthetic",
+        "lang": "Suomi",
+    }
+    assert set(server.keys) == {"Bearer secret"}
+    Path("out.jsonl").unlink()
+    assert train(capfd, *command, "-o", "out.jsonl")["known"] == 2
+    assert len(server.asked) == 4
+
+
+def test_an_endpoint_that_refuses_is_one_line(capfd: pytest.CaptureFixture[str], server: ChatServer) -> None:
+    server.failures = [(401, "who are you", {})] * 8
+    given = write("in.jsonl", {"text": "leaves"})
+    message = refused(capfd, "prepare", "queries", given, "--url", server.url, "--chat-model", "m", "-o", "x", code=3)
+    assert "status 401: who are you; is the key in the environment?" in message
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
+def test_an_adapter_is_merged_and_exported_with_its_card(capfd: pytest.CaptureFixture[str], base: Path) -> None:
+    adapters.write_adapter(adapters.peft_model(), Path("adapter"), str(base))
+    Path("recipe.toml").write_text("[lora]\nrank = 4\n")
+    train(capfd, "merge", str(base), "--adapter", "adapter", "-o", "merged")
+    command = [
+        "export",
+        "adapter",
+        "-o",
+        "mine",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        "my | tickets=MIT:1200",
+        "--stage",
+        "sft",
+    ]
+    assert train(capfd, *command) == {"folder": "mine", "model": "adapter"}
+    one, two = (load_file(Path(name) / "model.safetensors") for name in ("merged", "mine"))
+    assert all((one[name] == two[name]).all() for name in one)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not (one[name] == tiny.tensors_of("qwen3").tensors[name]).all()
+    assert Reranker.load("mine").name == "mine"
+    card = Path("mine/README.md").read_text()
+    assert card.startswith('---\nlicense: "apache-2.0"\nbase_model: "adapter"\n')
+    assert "| my \\| tickets | 1,200 | MIT |" in card
+    assert "```toml\n[lora]\nrank = 4\n```" in card
+    assert "by sft. Licence" in card
+    assert "Not measured." in card
+
+
+def test_checkpoints_are_mixed(capfd: pytest.CaptureFixture[str], base: Path) -> None:
+    done = train(capfd, "merge", str(base), str(base), "--weight", "1", "--weight", "3", "--dtype", "bf16", "-o", "mixed")
+    assert done == {"folder": "mixed", "merged": ["base", "base"]}
+    tensors, wanted = load_file("mixed/model.safetensors"), tiny.tensors_of("qwen3").tensors
+    assert all((tensors[name] == wanted[name].bfloat16()).all() for name in wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (["merge", "BASE"], "one model without --adapter leaves nothing to merge", 2),
+        (["merge", "BASE", "BASE", "--adapter", "x"], "adapter: for one model", 2),
+        (["merge", "BASE", "BASE", "--weight", "1"], "weights: 2 numbers above 0 are needed", 2),
+        (["merge", "BASE", "--adapter", "nowhere"], "nowhere: no adapter, the folder holds no adapter_config.json", 3),
+        (["export", "BASE", "--data", "no licence"], "data: 'no licence' must be NAME=LICENCE", 2),
+        (["export", "nanoo"], "nearest: nano", 2),
+    ],
+)
+def test_bad_wishes_are_one_line(
+    capfd: pytest.CaptureFixture[str], base: Path, arguments: list[str], said: str, code: int
+) -> None:
+    assert said in refused(capfd, *(str(base) if word == "BASE" else word for word in arguments), "-o", "x", code=code)
+    assert not Path("x").exists()
+
+
+def test_every_command_has_help_with_an_example(capfd: pytest.CaptureFixture[str]) -> None:
+    for command in (["prepare", name] for name in ("import", "mine", "overlap", "queries")):
+        assert failures.run(app, ["train", *command, "--help"]) == 0
+        assert f"gigarank train {' '.join(command)}" in " ".join(capfd.readouterr().out.split())
+    for name in ("merge", "export"):
+        assert failures.run(app, ["train", name, "--help"]) == 0
+        assert f"gigarank train {name}" in capfd.readouterr().out
