@@ -71,11 +71,19 @@ def test_the_fingerprint_tells_one_letter_and_nothing_but_what_was_read(tmp_path
     other = read_beir(written(tmp_path / "c", queries_jsonl='{"_id": "q1", "text": "x"}\n{"_id": "q2", "text": "y"}\n'))
     assert other.fingerprint != first
     assert len(first) == len(hashlib.sha256().hexdigest())
+    pool, stage = (
+        read_beir(written(tmp_path / name, **{name: "query-id\tcorpus-id\nq1\td1\n"}))
+        for name in ("candidates_tsv", "candidates_bm25_tsv")
+    )
+    assert pool.candidates == stage.candidates
+    assert pool.fingerprint != stage.fingerprint
 
 
 def test_windows_line_ends_and_empty_lines_change_no_value(tmp_path: Path) -> None:
     found = read_beir(written(tmp_path, qrels="query-id\tcorpus-id\tscore\r\nq1\td1\t2\r\n\r\nq2\td2\t1\r\n"))
     assert found.qrels == {"q1": {"d1": 2}, "q2": {"d2": 1}}
+    found = read_beir(written(tmp_path / "pool", candidates_tsv="query-id\tcorpus-id\r\nq1\td1\r\n"))
+    assert found.candidates == {"q1": ("d1",)}
 
 
 HEADER = "query-id\tcorpus-id\tscore\n"
