@@ -28,6 +28,7 @@ COLOURS = {"first_stage": "#d97706", "reranked": "#2563eb", "fused": "#059669", 
 """Legible on white and on near-black; markers differ too, for those who see no colours."""
 MARKERS = {"first_stage": "s", "reranked": "o", "fused": "D", "oracle": "|"}
 _CYCLE = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#8b8b8b")
+_LABEL = 36  # characters
 _MANY = 3_000  # points above which a drawing of single marks is a picture instead
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -49,11 +50,16 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """An SVG element with its title, and what it shows in words."""
+    """A drawing as an SVG element, its title, and what it shows in words; `to_element` puts them together."""
 
     svg: str
     title: str
     description: str
+
+
+def label(text: str) -> str:
+    """Short enough to leave room for the drawing; matplotlib hides a legend's entry that begins with an underscore."""
+    return (text if len(text) <= _LABEL else text[: _LABEL - 1] + "…").lstrip("_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +83,9 @@ def plot_sides(rows: Sequence[Dots], title: str, metric: str) -> Plot:
         if found:
             x, y = zip(*found, strict=True)
             axes.scatter(x, y, s=36, color=colour, marker=MARKERS[side], label=side.replace("_", " "), zorder=2)
-    axes.set_yticks(places, [row.label for row in rows])
+    axes.set_yticks(places, [label(row.label) for row in rows])
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel(metric)
+    axes.set_xlabel(label(metric))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     worse = sum(row.values["reranked"] < row.values["first_stage"] for row in rows)
     return _plot(figure, title, f"{len(rows)} rows of {metric}; in {worse} of them reranked is below the first stage.")
@@ -102,11 +108,11 @@ def plot_cost(points: Sequence[Point], metric: str) -> Plot:
     for number, name in enumerate(names):
         chosen = [point for point in points if point.series == name]
         x, y = [point.x for point in chosen], [point.y for point in chosen]
-        axes.scatter(x, y, s=30, color=_CYCLE[number % len(_CYCLE)], marker="osD^vP"[number % 6], label=name)
+        axes.scatter(x, y, s=30, color=_CYCLE[number % len(_CYCLE)], marker="osD^vP"[number % 6], label=label(name))
     axes.set_xscale("log")
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("pairs a second (logarithmic)")
-    axes.set_ylabel(f"{metric}, reranked")
+    axes.set_ylabel(f"{label(metric)}, reranked")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     slow, fast = min(point.x for point in points), max(point.x for point in points)
     words = f"{len(points)} points of {len(names)} models, from {slow:.3g} to {fast:.3g} pairs a second."
@@ -123,8 +129,8 @@ def plot_before_after(points: Sequence[tuple[float, float]], metric: str) -> Plo
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"{metric}, first stage")
-    axes.set_ylabel(f"{metric}, reranked")
+    axes.set_xlabel(f"{label(metric)}, first stage")
+    axes.set_ylabel(f"{label(metric)}, reranked")
     won, lost = sum(b > a for a, b in points), sum(b < a for a, b in points)
     words = f"Of {len(points)} queries {won} won, {lost} lost, {len(points) - won - lost} stayed as they were."
     return _plot(figure, "Before and after, by query", words)
@@ -165,18 +171,22 @@ def _plot(figure: Figure, title: str, description: str) -> Plot:
             transparent=True,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
-    return Plot(_inline(written.getvalue(), title, description), title, description)
+    return Plot(_element(written.getvalue()), title, description)
 
 
-def _inline(svg: str, title: str, description: str) -> str:
-    """The element alone, in the page's colours, with a title and a description that belong to it."""
+def _element(svg: str) -> str:
+    """The element alone, in the page's colours."""
     element = svg[svg.index("<svg") :].strip()
     for colour, value in ((INK, "currentColor"), (GRID, "var(--line)")):
         element = element.replace(colour, value)
-    key = re.sub(r"\W+", "-", title.lower()).strip("-")
-    element = re.sub(r'\b(id=")', rf"\1{key}-", element)
+    return element
+
+
+def to_element(plot: Plot, key: str) -> str:
+    """The plot to stand inside a page: `key` makes its ids its own, title and description say what it shows."""
+    element = re.sub(r'\b(id=")', rf"\1{key}-", plot.svg)
     element = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{key}-", element)
     opened = element.index(">")
     labels = f' role="img" aria-labelledby="{key}-title {key}-desc"'
-    words = f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(description)}</desc>'
+    words = f'<title id="{key}-title">{escape(plot.title)}</title><desc id="{key}-desc">{escape(plot.description)}</desc>'
     return element[:opened] + labels + element[opened : opened + 1] + words + element[opened + 1 :]

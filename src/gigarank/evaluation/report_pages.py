@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from gigarank.errors import InvalidInput
 from gigarank.evaluation.drill import Loss, Moved
+from gigarank.evaluation.plots import Plot, to_element
 from gigarank.evaluation.report import Report, Section, sections
 from gigarank.evaluation.report_tables import Table
 
@@ -25,10 +26,15 @@ _SPECIAL = re.compile(r"([\\`*{}\[\]|#~]|(?<!\w)_|_(?!\w))")  # an underscore in
 def to_html(report: Report) -> str:
     """One page: styles inside, plots inline, no scripts."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["drawing"] = Markup  # the plots' own SVG, whose labels are escaped where they are drawn
+    environment.filters["drawing"] = drawing
     environment.filters["moved"] = move
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8"))
     return template.render(title=title(report), sections=sections(report)) + "\n"
+
+
+def drawing(plot: Plot, key: str) -> Markup:
+    """The plot's own SVG: its labels were escaped where they were drawn."""
+    return Markup(to_element(plot, key))
 
 
 def title(report: Report) -> str:
