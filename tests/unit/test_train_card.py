@@ -5,7 +5,8 @@ import re
 import pytest
 
 from gigarank.errors import InvalidInput
-from gigarank.training.card import CardFacts, DataSource, Figure, card, parse_source
+from gigarank.prompt import NANO_V1, QWEN3_V1, PromptFormat
+from gigarank.training.card import CardFacts, DataSource, Figure, card, parse_source, vllm_overrides
 
 FACTS = CardFacts("mine", "nano", "Apache-2.0", "reranker")
 
@@ -47,15 +48,32 @@ def test_all_facts_stand_in_the_card() -> None:
     assert "| own | - | map | 0.4000 | not measured | 0.5000 |" in text
 
 
-def test_vllms_overrides_name_the_answers_no_before_yes() -> None:
-    assert '"classifier_from_token": ["no", "yes"]' in card(FACTS)
-    assert '"is_original_qwen3_reranker": true' in card(FACTS)
-    assert "{{" not in card(FACTS)
+@pytest.mark.parametrize(
+    ("model_type", "prompt", "wanted"),
+    [
+        (
+            "qwen3",
+            QWEN3_V1,
+            '{"architectures": ["Qwen3ForSequenceClassification"], "classifier_from_token": ["no", "yes"], '
+            '"is_original_qwen3_reranker": true}',
+        ),
+        (
+            "llama",
+            NANO_V1,
+            '{"architectures": ["LlamaForSequenceClassification"], "classifier_from_token": ["No", "Yes"], '
+            '"method": "from_2_way_softmax"}',
+        ),
+    ],
+)
+def test_vllms_overrides_name_class_and_answers(model_type: str, prompt: PromptFormat, wanted: str) -> None:
+    facts = CardFacts("mine", "nano", "MIT", "reranker", vllm=vllm_overrides(model_type, prompt))
+    assert f"--hf-overrides '{wanted}'" in card(facts)
+    assert "vLLM" not in card(FACTS)
 
 
 def test_blocks_are_closed_and_named() -> None:
     for kind in ("reranker", "embedder"):
-        fences = re.findall(r"^```(\w*)$", card(CardFacts("m", "b", "MIT", kind, recipe="a = 1")), re.M)
+        fences = re.findall(r"^```(\w*)$", card(CardFacts("m", "b", "MIT", kind, recipe="a = 1", vllm={"x": 1})), re.M)
         assert fences[::2] == [name for name in fences if name]
         assert len(fences) % 2 == 0
 

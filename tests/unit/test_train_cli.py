@@ -213,7 +213,8 @@ def test_an_adapter_is_merged_and_exported_with_its_card(capfd: pytest.CaptureFi
     assert not (one[name] == tiny.tensors_of("qwen3").tensors[name]).all()
     assert Reranker.load("mine").name == "mine"
     card = Path("mine/README.md").read_text()
-    assert card.startswith('---\nlicense: "apache-2.0"\nbase_model: "adapter"\n')
+    assert card.startswith(f'---\nlicense: "apache-2.0"\nbase_model: "{base}"\n')
+    assert '"architectures": ["Qwen3ForSequenceClassification"]' in card
     assert "| my \\| tickets | 1,200 | MIT |" in card
     assert "```toml\n[lora]\nrank = 4\n```" in card
     assert "by sft. Licence" in card

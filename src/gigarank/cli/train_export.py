@@ -5,7 +5,7 @@ Knows the training layer by its functions. Invariant: the output folder appears 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -111,22 +111,44 @@ def export(options: ExportCommand) -> None:
     from gigarank.training.export import export as write
 
     require_free(options.output)
+    sources = [parse_source(text) for text in options.data or ()]
+    measured = figures(options.results, options.base_results)
+    recipe = options.recipe.read_text(encoding="utf-8") if options.recipe is not None else ""
+    checkpoint = _checkpoint(options.model, options.adapter)
     facts = CardFacts(
         name=options.name or options.output.resolve().name,
-        base=options.model,
+        base=base_name(checkpoint, options.model),
         licence=options.licence,
         kind=options.kind,
-        data=[parse_source(text) for text in options.data or ()],
+        data=sources,
         stages=options.stage or (),
-        recipe=options.recipe.read_text(encoding="utf-8") if options.recipe is not None else "",
+        recipe=recipe,
         commit=commit(),
         version=__version__,
-        figures=figures(options.results, options.base_results),
+        figures=measured,
+        vllm=overrides_of(checkpoint) if options.kind == "reranker" else {},
     )
-    checkpoint = _checkpoint(options.model, options.adapter)
     with waiting("writing"):
         write(checkpoint, _source(checkpoint), options.output, ExportOptions(options.dtype, options.kind), card(facts))
     tell({"folder": str(options.output), "model": checkpoint.name}, options.json)
+
+
+def base_name(checkpoint: "Checkpoint", given: str) -> str:
+    """The hub's name of the base where it has one; else the adapter's word for it, or what was given."""
+    from gigarank.engine.adapters import base_of
+
+    if checkpoint.model is not None:
+        return checkpoint.model.repository
+    return given if checkpoint.adapter is None else base_of(checkpoint.adapter)
+
+
+def overrides_of(checkpoint: "Checkpoint") -> dict[str, Any]:
+    from gigarank.engine.loading import read_config
+    from gigarank.engine.reranker import choose_prompt
+    from gigarank.training.card import vllm_overrides
+    from gigarank.types import EngineOptions
+
+    return vllm_overrides(read_config(checkpoint.folder).model_type, choose_prompt(checkpoint, EngineOptions()))
 
 
 def figures(results: Path | None, base: Path | None) -> "list[Figure]":

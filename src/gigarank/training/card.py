@@ -5,10 +5,12 @@ card says so. Invariant: every data source stands there with its licence, and th
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from gigarank.errors import InvalidInput
+from gigarank.prompt import PromptFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What a card says. `stages`: the training stages that the model went through, in order; `commit` of the code."""
+    """What a card says. `stages`: the training stages that the model went through, in order; `commit` of the code; `vllm`
+    the overrides to load it there with."""
 
     name: str
     base: str
@@ -47,6 +50,15 @@ class CardFacts:
     commit: str | None = None
     version: str = ""
     figures: Sequence[Figure] = ()
+    vllm: Mapping[str, Any] = field(default_factory=dict)
+
+
+def vllm_overrides(model_type: str, prompt: PromptFormat) -> dict[str, Any]:
+    """What vLLM's hf_overrides must say of a causal reranker, `no` before `yes`. Source: vLLM's pages on scoring models."""
+    classes = {"qwen3": "Qwen3", "qwen2": "Qwen2", "llama": "Llama"}
+    head: dict[str, Any] = {"is_original_qwen3_reranker": True} if model_type == "qwen3" else {"method": "from_2_way_softmax"}
+    name = f"{classes[model_type]}ForSequenceClassification"
+    return {"architectures": [name], "classifier_from_token": [prompt.no, prompt.yes], **head}
 
 
 def parse_source(text: str) -> DataSource:
@@ -113,7 +125,8 @@ def _figure(one: Figure) -> str:
 def _use(facts: CardFacts) -> str:
     if facts.kind != "reranker":
         return _USE_EMBEDDER.format(name=facts.name)
-    return _USE.format(name=facts.name)
+    text = _USE.format(name=facts.name)
+    return text + _VLLM.format(overrides=json.dumps(facts.vllm)) if facts.vllm else text
 
 
 def _cell(text: str) -> str:
@@ -142,11 +155,12 @@ from sentence_transformers import CrossEncoder
 
 model = CrossEncoder("{name}")
 ```
+"""
 
-vLLM serves a model in this layout with these overrides, `no` before `yes`:
+_VLLM = """
+vLLM serves a model in this layout with these overrides:
 
 ```text
---hf-overrides '{{"architectures": ["Qwen3ForSequenceClassification"], "classifier_from_token": ["no", "yes"],
-"is_original_qwen3_reranker": true}}'
+--hf-overrides '{overrides}'
 ```
 """
