@@ -31,7 +31,7 @@ class Overlap:
     numerics = Numerics("cpu", "fp32", "none", "none", True, 0.0, ("words are counted, not computed",))
 
     def __init__(self, options: LoadOptions) -> None:
-        self._name = options.model
+        self.name = options.model
         self._limit = options.max_tokens or 1_000
 
     def rank(
@@ -53,7 +53,7 @@ class Overlap:
         scores.sort(key=lambda score: -score.logit)
         tokens = sum(score.tokens for score in scores)
         usage = Usage(len(documents), len(query.split()), tokens, tokens + len(query.split()))
-        return Ranking(self._name, query, tuple(scores[:top_n]), usage)
+        return Ranking(self.name, query, tuple(scores[:top_n]), usage)
 
     def _scores(self, query: str, index: int, document: str, windows: Windows | None) -> Iterator[Score]:
         words = document.lower().split()

@@ -3,15 +3,21 @@
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from eval_results import right, write_measured, write_set, wrong
+from gigarank.cli import app, failures
+from gigarank.cli.rank import RankOptions, rank
 from gigarank.errors import BadFile, InvalidInput
 from gigarank.evaluation import calibration
 from gigarank.evaluation.calibration import Calibration, Labelled, fit, reliability, sigmoid
+from gigarank.prompt import NANO_V1
+from gigarank.types import Numerics, Ranking, Score, Usage
 
 
 def drawn(scale: float, shift: float, *, pairs: int = 4_000, seed: int = 1) -> Labelled:
@@ -170,3 +176,137 @@ def test_what_is_no_calibration_at_all_is_refused(text: str, tmp_path: Path) -> 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match=r"no\.json"):
         calibration.read(tmp_path / "no.json")
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """Three sets and their results: nano right on baking and rivers, wrong on stones."""
+    for name, logits in (("baking", right()), ("rivers", right(10)), ("stones", wrong())):
+        data = write_set(tmp_path / "sets" / name, len(logits))
+        write_measured(tmp_path / "results", data, logits)
+    return tmp_path
+
+
+def calibrate(capfd: pytest.CaptureFixture[str], folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """`gigarank eval calibrate`; a set's name in brackets stands for its result."""
+    places = [str(folder / "results/nano" / f"{one[1:-1]}.json") if one.startswith("[") else one for one in arguments]
+    code = failures.run(app, ["eval", "calibrate", *places])
+    shown = capfd.readouterr()
+    return code, shown.out, shown.err
+
+
+def test_the_command_fits_on_one_set_and_reports_on_another(measured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = str(measured / "sets")
+    code, out, _ = calibrate(capfd, measured, "--fit", "[baking]", "--report", "[rivers]", "--data", data, "--json")
+    found = json.loads(out)
+    assert code == 0 and out.count("\n") == 1
+    assert found["fitted_on"] == {"sets": ["baking"], "pairs": 30, "relevant": 6}
+    assert found["judged_on"] == {"sets": ["rivers"], "pairs": 50, "relevant": 10}
+    assert list(found["reliability"]) == ["as it is", "temperature", "platt"]
+    ece = {name: one["ece"] for name, one in found["reliability"].items()}
+    assert ece["platt"] < ece["as it is"]
+    assert found["fits"]["temperature"]["shift"] == 0.0 and found["fits"]["platt"]["model"] == "nano"
+
+
+def test_what_holds_on_one_set_may_fail_on_another_and_is_shown_to(measured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = str(measured / "sets")
+    code, out, _ = calibrate(capfd, measured, "--fit", "[baking]", "--report", "[stones]", "--data", data)
+    assert code == 0
+    assert out.startswith("fitted on baking: 30 pairs, 6 relevant\njudged on stones: 30 pairs, 6 relevant\n\n| scaling |")
+    rows = {cells[1].strip(): cells for line in out.splitlines()[4:] if len(cells := line.split("|")) > 3}
+    assert rows["as it is"][2].strip() == "1.0000"
+    assert float(rows["platt"][4]) > 0.3
+
+
+@pytest.mark.parametrize("method", calibration.METHODS)
+def test_the_file_holds_the_method_asked_for(
+    method: calibration.Method, measured: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = measured / "calibration.json"
+    asked = ["--fit", "[baking]", "--fit", "[stones]", "--report", "[rivers]", "--data", str(measured / "sets")]
+    code, _, _ = calibrate(capfd, measured, *asked, "--output", str(path), "--method", method)
+    found = calibration.read(path)
+    assert code == 0
+    assert (found.method, found.model, found.prompt, found.sets) == (method, "nano", "nano-v1", ("baking", "stones"))
+    assert found.pairs == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--fit", "[baking]", "--report", "[baking]"), "report: baking is what the scaling was fitted on"),
+        (("--fit", "[baking]"), "Missing option '--report'"),
+        (("--fit", "[baking]", "--report", "[other]"), "other.json: holds no results"),
+    ],
+)
+def test_bad_use_of_calibrate(arguments: tuple[str, ...], said: str, measured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, err = calibrate(capfd, measured, *arguments, "--data", str(measured / "sets"))
+    assert (code, out) == (2, "") and said in err
+
+
+def test_calibrate_needs_judgments_and_says_how_to_give_them(measured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, _, err = calibrate(capfd, measured, "--fit", "[baking]", "--report", "[rivers]")
+    assert code == 2 and "the judgments of baking are needed; name the folder of the set with --data" in err
+    other = write_set(measured / "others" / "rivers", texts=("1", "2", "3", "4", "5"))
+    code, _, err = calibrate(capfd, measured, "--fit", "[baking]", "--report", "[rivers]", "--data", str(other))
+    assert code == 2 and "holds other data than were measured" in err
+
+
+def test_results_of_two_models_are_not_calibrated_together(measured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    other = write_measured(measured / "results", measured / "sets" / "rivers", right(10), model="other")
+    data = str(measured / "sets")
+    code, _, err = calibrate(capfd, measured, "--fit", "[baking]", "--report", str(other), "--data", data)
+    assert code == 2 and "results of one model and prompt are needed, not of nano (nano-v1), other (nano-v1)" in err
+
+
+class Never:
+    """A model that must not be asked."""
+
+    name = "nano"
+    prompt = NANO_V1
+    numerics = Numerics("cpu", "fp32", "none", "none", True, 0.0, ())
+
+    def rank(self, *arguments: object, **options: object) -> Ranking:
+        raise AssertionError("asked")
+
+
+class Lengths(Never):
+    """Shorter documents are better: a logit of 4 minus the words."""
+
+    def rank(self, query: str, documents: Sequence[str], **options: object) -> Ranking:  # type: ignore[override]
+        logits = [4.0 - len(document.split()) for document in documents]
+        scores = [Score(n, sigmoid(logit), logit, 1, False) for n, logit in enumerate(logits)]
+        best = tuple(sorted(scores, key=lambda score: -score.logit))
+        return Ranking(self.name, query, best, Usage(len(documents), 1, 1, 2))
+
+
+@pytest.mark.parametrize("change", [{"model": "qwen3-reranker-0.6b"}, {"prompt": "qwen3-v1"}])
+def test_rank_refuses_a_calibration_of_another_model_or_prompt_before_it_scores(change: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(json.loads(calibration.to_json(GIVEN)) | change), encoding="utf-8")
+    text = tmp_path / "a.txt"
+    text.write_text("a text")
+    options = RankOptions(query="q", files=[str(text)], calibration=path)
+    with pytest.raises(InvalidInput, match=r"calibration: fitted for .* not for nano with nano-v1") as raised:
+        rank(options, lambda _: Never())
+    assert raised.value.param == "calibration"
+
+
+def test_rank_refuses_a_broken_calibration_before_a_model_is_loaded(capfd: pytest.CaptureFixture[str]) -> None:
+    assert failures.run(app, ["rank", "q", __file__, "--calibration", "/nowhere.json"]) == 2
+    assert "calibration: /nowhere.json" in capfd.readouterr().err
+
+
+def test_rank_adds_a_calibrated_probability_and_keeps_the_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(calibration.to_json(Calibration("platt", 2.0, -1.0, "nano", "nano-v1", ("s",), 9)), encoding="utf-8")
+    text = tmp_path / "texts.txt"
+    text.write_text("a\nb b\nc c c c c c\n")
+    shown = []
+    for given in (None, path):
+        options = RankOptions(query="one two", files=[str(text)], format="lines", json=True, calibration=given)
+        rank(options, lambda _: Lengths())
+        shown.append(json.loads(capfd.readouterr().out)["results"])
+    assert [one["index"] for one in shown[0]] == [one["index"] for one in shown[1]] == [0, 1, 2]
+    assert [one["calibrated"] for one in shown[1]] == pytest.approx([sigmoid(2.0 * one["logit"] - 1.0) for one in shown[0]])
+    assert "calibrated" not in shown[0][0]

@@ -206,3 +206,16 @@ def test_one_is_not_a_plural() -> None:
     usage = replace(USAGE, documents=1, total_tokens=1)
     answer = replace(ANSWER, ranking=replace(ANSWER.ranking, usage=usage))
     assert render.footer(answer).startswith("nano: 1 document, 1 token, ")
+
+
+def test_a_calibrated_probability_stands_beside_the_others_and_moves_nothing() -> None:
+    calibrated = replace(ANSWER, calibrate=lambda logit: 0.125 if logit > 0 else 0.875)
+    results = json.loads(to_json(calibrated))["results"]
+    assert [result.pop("calibrated") for result in results] == [0.125, 0.875, 0.875]
+    assert results == json.loads(to_json(ANSWER))["results"]
+    rows = [line.split("\t") for line in to_lines(calibrated).splitlines()]
+    assert [row[6] for row in rows] == ["0.125", "0.875", "0.875"]
+    assert [row[:6] for row in rows] == [line.split("\t") for line in to_lines(ANSWER).splitlines()]
+    table = plain_table(calibrated, 120)
+    assert "calibrated" in table[0] and "0.1250" in table[1]
+    assert "calibrated" not in plain_table(ANSWER, 120)[0] and "calibrated" not in to_json(ANSWER)

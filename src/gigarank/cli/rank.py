@@ -7,8 +7,9 @@ is loaded.
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -23,6 +24,9 @@ from gigarank.errors import InvalidInput
 from gigarank.prompt import PromptFormat
 from gigarank.types import Numerics, Progress, Ranking, Windows
 
+if TYPE_CHECKING:
+    from gigarank.evaluation.calibration import Calibration
+
 _LONG = "Long documents"
 _WINDOWS = Windows()
 
@@ -30,6 +34,7 @@ _WINDOWS = Windows()
 class Ranks(Protocol):
     """What ranks: gigarank.Reranker, or anything that answers as it does."""
 
+    name: str
     prompt: PromptFormat
     numerics: Numerics
 
@@ -55,6 +60,10 @@ class RankOptions(LoadOptions, ReadOptions):
         str | None, typer.Option(help="The task, in a sentence; the prompt's own if not given.", show_default=False)
     ] = None
     top_n: Annotated[int | None, typer.Option(min=1, help="Show only the best N.", show_default=False)] = None
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="A file of `gigarank eval calibrate`; adds calibrated probabilities.", show_default=False),
+    ] = None
     json: Json = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No footer on standard error.")] = False
     windows: Annotated[
@@ -84,11 +93,43 @@ def rank(options: RankOptions, load: Callable[[LoadOptions], Ranks] = load_reran
     check_text("query", options.query)
     check_text("instruction", options.instruction)
     check_kind(options.model, "reranker")
-    windows = chosen_windows(options)
+    shown = Shown(windows=chosen_windows(options), calibration=read_calibration(options.calibration))
     documents = read_texts(options.files, options)
     began = time.monotonic()
     model = load(options)
-    rank_documents(model, documents, options, windows=windows, loading_seconds=time.monotonic() - began)
+    rank_documents(model, documents, options, replace(shown, loading_seconds=time.monotonic() - began))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What is known of an answer before it is there."""
+
+    windows: Windows | None = None
+    calibration: "Calibration | None" = None
+    loading_seconds: float = 0.0
+
+
+def read_calibration(path: Path | None) -> "Calibration | None":
+    """Raises BadFile."""
+    if path is None:
+        return None
+    from gigarank.evaluation.calibration import read
+
+    return read(path)
+
+
+def check_calibration(calibration: "Calibration | None", model: Ranks) -> None:
+    """Logits of another model or prompt mean something else: they are refused, not calibrated wrongly."""
+    if calibration is None:
+        return
+    fitted, asked = (calibration.model, calibration.prompt), (model.name, model.prompt.id)
+    if fitted != asked:
+        raise InvalidInput(
+            f"calibration: fitted for {fitted[0]} with the prompt {fitted[1]}, not for {asked[0]} with {asked[1]}",
+            param="calibration",
+            limit=list(fitted),
+            received=list(asked),
+        )
 
 
 def chosen_windows(options: RankOptions) -> Windows | None:
@@ -107,11 +148,10 @@ def rank_documents(
     model: Ranks,
     documents: Sequence[Document],
     options: RankOptions,
-    *,
-    windows: Windows | None = None,
-    loading_seconds: float = 0.0,
+    shown: Shown,
 ) -> None:
     """Rank and write: the answer to standard output, the footer to standard error."""
+    check_calibration(shown.calibration, model)
     began = time.monotonic()
     with CountBar("ranking") as bar:
         ranking = model.rank(
@@ -119,7 +159,7 @@ def rank_documents(
             [document.text for document in documents],
             instruction=options.instruction,
             top_n=options.top_n,
-            windows=windows,
+            windows=shown.windows,
             progress=bar,
         )
     answer = render.Answer(
@@ -127,7 +167,8 @@ def rank_documents(
         documents=documents,
         instruction=model.prompt.default_instruction if options.instruction is None else options.instruction,
         numerics=model.numerics,
-        seconds=(loading_seconds, time.monotonic() - began),
+        seconds=(shown.loading_seconds, time.monotonic() - began),
+        calibrate=None if shown.calibration is None else shown.calibration.apply,
     )
     emit(_shown(answer, options.json))
     if not options.quiet:

@@ -5,7 +5,7 @@ marked in every form, and no text of a document can steer the terminal or break 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,15 @@ _SOURCE_CELLS = 28
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A ranking with all that it takes to show it; `seconds` are those of loading and of ranking."""
+    """A ranking with all that it takes to show it; `seconds` are those of loading and of ranking. `calibrate` gives a logit's
+    calibrated probability, which is shown beside the model's own and changes no order."""
 
     ranking: Ranking
     documents: Sequence[Document]
     instruction: str
     numerics: Numerics
     seconds: tuple[float, float] = (0.0, 0.0)
+    calibrate: Callable[[float], float] | None = None
 
 
 def to_json(answer: Answer) -> str:
@@ -42,28 +44,33 @@ def to_json(answer: Answer) -> str:
         "model": answer.ranking.model,
         "query": answer.ranking.query,
         "instruction": answer.instruction,
-        "results": [_result(score, answer.documents[score.index]) for score in answer.ranking],
+        "results": [_result(score, answer) for score in answer.ranking],
         "usage": asdict(answer.ranking.usage),
         "numerics": asdict(answer.numerics),
     }
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def _result(score: Score, document: Document) -> dict[str, Any]:
+def _result(score: Score, answer: Answer) -> dict[str, Any]:
+    document = answer.documents[score.index]
     result = asdict(score) | {"document": document.text, "source": document.source.to_json()}
+    if answer.calibrate is not None:
+        result["calibrated"] = answer.calibrate(score.logit)
     if score.window is None:
         del result["window"]
     return result
 
 
 def to_lines(answer: Answer) -> str:
-    """Tab-separated: rank, probability, logit, how much was read, source, text (its whitespace as single blanks)."""
+    """Tab-separated: rank, probability, logit, how much was read, source, text (its whitespace as single blanks), and the
+    calibrated probability where there is one."""
     lines = []
     for rank, score in enumerate(answer.ranking, start=1):
         document = answer.documents[score.index]
         numbers = (str(rank), f"{score.relevance_score:.6g}", f"{score.logit:.6f}")
         texts = (how_much(score) or "whole", document.source.label, document.text)
-        lines.append("\t".join((*numbers, *(" ".join(text.split()) for text in texts))) + "\n")
+        calibrated = () if answer.calibrate is None else (f"{answer.calibrate(score.logit):.6g}",)
+        lines.append("\t".join((*numbers, *(" ".join(text.split()) for text in texts), *calibrated)) + "\n")
     return "".join(lines)
 
 
@@ -80,6 +87,8 @@ def to_table(answer: Answer, width: int | None = None) -> str:
     table.add_column("score", width=_BAR_CELLS)
     table.add_column("prob.", justify="right", no_wrap=True)
     table.add_column("logit", justify="right", no_wrap=True)
+    if answer.calibrate is not None:
+        table.add_column("calibrated", justify="right", no_wrap=True)
     table.add_column("source", no_wrap=True)
     table.add_column("document", no_wrap=True, overflow="ellipsis", ratio=1)
     sources = [answer.documents[score.index].source for score in answer.ranking]
@@ -89,6 +98,7 @@ def to_table(answer: Answer, width: int | None = None) -> str:
             Bar(1.0, 0.0, score.relevance_score, width=_BAR_CELLS, color="green"),
             f"{score.relevance_score:.4f}",
             f"{score.logit:+.2f}",
+            *([] if answer.calibrate is None else [f"{answer.calibrate(score.logit):.4f}"]),
             Text(cut_left(printable(source), _SOURCE_CELLS), style="cyan"),
             _first_words(score, answer.documents[score.index]),
         )
