@@ -9,9 +9,11 @@ import pytest
 from safetensors.torch import load_file
 
 import adapters
+import eval_results
 import tiny
 from chat_server import ChatServer, chat_server
 from gigarank.cli import app, failures
+from gigarank.cli.train_export import figures
 from gigarank.engine.reranker import Reranker
 
 
@@ -226,6 +228,23 @@ def test_checkpoints_are_mixed(capfd: pytest.CaptureFixture[str], base: Path) ->
     assert done == {"folder": "mixed", "merged": ["base", "base"]}
     tensors, wanted = load_file("mixed/model.safetensors"), tiny.tensors_of("qwen3").tensors
     assert all((tensors[name] == wanted[name].bfloat16()).all() for name in wanted)
+
+
+def test_the_cards_figures_are_those_of_the_results(here: Path) -> None:
+    """Before only where it was measured on the very same set."""
+    one, two = (eval_results.write_set(here / name) for name in ("one", "two"))
+    for folder, logits in (("before", eval_results.wrong()), ("after", eval_results.right())):
+        eval_results.write_measured(here / folder, one, logits)
+    eval_results.write_measured(here / "after", two, eval_results.right())
+    (here / "two" / "queries.jsonl").write_text((here / "two" / "queries.jsonl").read_text().replace("question", "other"))
+    eval_results.write_measured(here / "before", two, eval_results.wrong())
+    found = {figure.set: figure for figure in figures(here / "after", here / "before")}
+    assert (found["one"].value, found["one"].queries, found["one"].metric) == (1.0, 6, "ndcg_cut_10")
+    assert found["one"].base is not None
+    assert found["one"].base < found["one"].value
+    assert found["two"].base is None
+    assert [figure.base for figure in figures(here / "after", None)] == [None, None]
+    assert figures(None, None) == []
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,11 @@ def test_no_document_of_the_row_comes_twice_nor_the_query_itself() -> None:
     assert "the cat sat on the sofa" not in found.documents
 
 
+def test_blanks_around_a_text_make_no_other_document() -> None:
+    found, _ = mined(row("q", "a"), [" a\n", "q ", "b"], Lists(0, 1, 2), negatives=3)
+    assert found.documents == ("a", "b")
+
+
 def test_a_rows_own_negatives_count() -> None:
     given = row("q", "a", negatives=("b", "c"), scores=(1.0, 0.5, None))
     found, report = mined(given, ["x", "y"], Lists(0, 1), negatives=3)

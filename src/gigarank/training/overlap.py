@@ -54,7 +54,7 @@ class EvaluationTexts:
             return np.empty(0, np.uint64)
         width = min(self.size, len(ids))
         windows = np.lib.stride_tricks.sliding_window_view(ids, width)
-        hashes: Hashes = (windows * self._powers[:width]).sum(axis=1, dtype=np.uint64) + np.uint64(width)
+        hashes: Hashes = (windows * self._powers[:width]).sum(axis=1, dtype=np.uint64)
         return hashes
 
     def _id(self, word: str) -> int:
