@@ -143,6 +143,17 @@ def test_where_the_hub_cannot_be_reached_one_sentence_says_so_and_what_to_do(sui
     assert no.value.param == "suite"
 
 
+class Unreachable(TinyRetrieval):
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        raise ConnectionError("no route\nRequest ID 17")
+
+
+def test_of_a_long_reason_only_the_first_line_is_said() -> None:
+    with pytest.raises(InvalidInput, match="cannot be fetched: no route; bring") as refusal:
+        task_run(Unreachable(), RETRIEVAL, reranker(), None, SuiteOptions())
+    assert "17" not in refusal.value.message
+
+
 def test_both_adapters_are_what_mteb_asks_for_and_nothing_else() -> None:
     one, other = MtebReranker(reranker()), MtebEncoder(embedder())
     assert isinstance(one, CrossEncoderProtocol)
@@ -184,10 +195,10 @@ class Counted(Recorded):
 def test_a_query_is_never_parted_between_calls() -> None:
     asked = Counted()
     long = "x " * (GROUP_CHARACTERS // 400)
-    queries = batches(text=[name for name in "abc" for _ in range(100)])
-    MtebReranker(asked).predict(queries, batches(text=[long] * 300), task_metadata=Metadata())
-    assert [len(call) for call in asked.calls] == [200, 100]
-    assert {pair.query for pair in asked.calls[1]} == {"c"}
+    queries = batches(text=[name for name in "abcd" for _ in range(90)])
+    MtebReranker(asked).predict(queries, batches(text=[long] * 360), task_metadata=Metadata())
+    assert [len(call) for call in asked.calls] == [270, 90]
+    assert {pair.query for pair in asked.calls[1]} == {"d"}
 
 
 def test_the_instruction_of_a_task_is_its_prompt_for_queries() -> None:
