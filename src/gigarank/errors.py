@@ -12,6 +12,7 @@
     ├── DeviceUnavailable            no_device          500   the asked device or precision does not exist here
     ├── NonFiniteScore               non_finite_score   500   the model answered NaN or infinity
     ├── RequestTooLarge              request_too_large  413   more documents or bytes than one request may hold
+    │   └── HeadersTooLarge          headers_too_large  431   more of a request's line and headers than is read
     ├── Unauthorized                 invalid_api_key    401   no key, or one that is not known
     ├── RouteNotFound                not_found          404   no such path
     ├── MethodNotAllowed             method_not_allowed 405   the path is there, the method is not
@@ -90,6 +91,11 @@ class NonFiniteScore(GigarankError):
 class RequestTooLarge(GigarankError):
     code = "request_too_large"
     status = 413
+
+
+class HeadersTooLarge(RequestTooLarge):
+    code = "headers_too_large"
+    status = 431
 
 
 class Unauthorized(GigarankError):

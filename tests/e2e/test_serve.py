@@ -220,9 +220,20 @@ def test_heads_have_limits(start: Start) -> None:
     path = b"GET /" + b"x" * 3_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n"
     for sent, limit in ((many, 20), (long, 2_048), (endless, 2_048), (path, 2_048)):
         head, _, body = raw(port, sent).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 413 ") and b"connection: close" in head
+        assert head.startswith(b"HTTP/1.1 431 ") and b"connection: close" in head
         assert json.loads(body)["error"]["limit"] == limit
         assert json.loads(body)["error"]["received"] > limit
+
+
+def test_what_is_refused_before_there_is_a_request_is_logged_and_counted(start: Start) -> None:
+    server = start("--max-headers", "20")
+    raw(server.port, b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"".join(b"a%d: b\r\n" % n for n in range(30)) + b"\r\n")
+    wait_until(lambda: any(line.get("route") == "refused" for line in server.log))
+    (line,) = [line for line in server.log if line.get("route") == "refused"]
+    assert (line["status"], line["error"], line["client"]) == (431, "headers_too_large", "127.0.0.1")
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as reply:
+        text = reply.read().decode()
+    assert 'gigarank_requests_total{method="unknown",route="refused",status="431"} 1.0' in text
 
 
 def test_what_is_no_http_is_400(start: Start) -> None:
@@ -249,6 +260,20 @@ def test_slow_clients_are_sent_away(start: Start) -> None:
     assert raw(port, b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").startswith(b"HTTP/1.1 408 ")
     assert raw(port, b"") == b""
     assert raw(port, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    with socket.create_connection(("127.0.0.1", port), timeout=10.0) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        received = b""
+        while not received.endswith(b"}"):
+            received += connection.recv(65_536)
+        connection.sendall(b"\r\n")  # no request, and no reason to stay
+        assert connection.recv(65_536)[:12] in (b"", b"HTTP/1.1 408")
+
+
+def test_a_blank_line_behind_a_request_does_not_cost_its_answer(start: Start) -> None:
+    port = start("--header-timeout-s", "0.3", "--backend", "fake:0.9").port
+    body = json.dumps(QUESTION).encode()
+    head = b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    assert raw(port, head + body + b"\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 def test_connections_have_a_limit(start: Start) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from gigarank import errors
 from gigarank.engine.work import Timing
 from gigarank.errors import GigarankError
 from gigarank.service.app import create_app
+from gigarank.service.backend import ModelState
 from gigarank.service.call import Answer, Call, Route
 from gigarank.service.fake import FakeBackend
 from gigarank.service.settings import Settings
@@ -96,7 +98,7 @@ def test_headers_say_how_urgent_a_call_is() -> None:
     ask(app, posting({}, **headers))
     asked = endpoint.calls[0].urgency
     assert (asked.tier, asked.priority, asked.wait_s) == ("batch", -3, 20.0)
-    assert asked.deadline is not None and 0 < asked.deadline - endpoint.calls[0].received < 0.6
+    assert asked.deadline == endpoint.calls[0].received + 0.5  # from the request's arrival, not from its body's
     ask(app, posting({}, x_tier="gold", x_priority="first", x_deadline_ms="soon", prefer="wait=long"))
     plain = endpoint.calls[1].urgency
     assert (plain.tier, plain.priority, plain.deadline, plain.wait_s) == ("default", 0, None, 0.0)
@@ -355,6 +357,60 @@ def test_what_keeps_the_backend_from_starting_is_kept_for_whoever_runs_the_app()
     with pytest.raises(errors.UnknownModel):
         run(scenario())
     assert isinstance(app.state.failure, errors.UnknownModel)
+
+
+def test_a_backend_that_starts_slowly_does_not_keep_the_port_closed() -> None:
+    class Slow(FakeBackend):
+        async def start(self) -> None:
+            await asyncio.sleep(60.0)
+            await super().start()
+
+    backend = Slow()
+    backend.open = False
+    app = create_app(Settings(), backend, [])
+
+    async def scenario() -> tuple[int, int]:
+        async with app.router.lifespan_context(app):
+            live, ready = await visit(app, getting("/health")), await visit(app, getting("/ready"))
+        return live.status, ready.status
+
+    began = time.monotonic()
+    assert run(scenario()) == (200, 503)
+    assert time.monotonic() - began < 30.0  # the end did not wait for the start
+
+
+def test_a_start_that_fails_late_ends_whoever_runs_the_app() -> None:
+    class Failing(FakeBackend):
+        async def start(self) -> None:
+            await asyncio.sleep(1.2)
+            raise errors.UnknownModel("models: no 'x'")
+
+    app, ended = create_app(Settings(), Failing(), []), asyncio.Event()
+    app.state.lifecycle.end = ended.set
+
+    async def scenario() -> None:
+        async with app.router.lifespan_context(app):
+            await asyncio.wait_for(ended.wait(), 30.0)
+
+    run(scenario())
+    assert isinstance(app.state.failure, errors.UnknownModel)
+
+
+def test_ready_says_how_many_and_how_long_and_names_no_model() -> None:
+    class Loading(FakeBackend):
+        def ready(self) -> bool:
+            return False
+
+        def models(self) -> Sequence[ModelState]:
+            first, *others = super().models()
+            loading = replace(first, state="loading", pinned=True, ready_in_s=41.5)
+            return [loading, *(replace(other, pinned=True) for other in others)]
+
+    backend = Loading()
+    reply = ask(create_app(Settings(), backend, []), getting("/ready"))
+    assert (reply.status, reply.headers["retry-after"], reply.headers["retry-after-ms"]) == (503, "42", "41500")
+    assert "1 of 2 models" in reply.error["message"] and "(loading)" in reply.error["message"]
+    assert not any(model.name in reply.error["message"] for model in backend.models())
 
 
 def test_the_real_routes_answer_through_the_app() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from asgi import Reply, ask, getting, posting
-from gigarank.errors import BadFile
+from gigarank.errors import BadFile, InvalidInput
 from gigarank.service.app import create_app
 from gigarank.service.call import Answer, Call, Route
 from gigarank.service.fake import FakeBackend
@@ -137,6 +137,19 @@ def test_an_empty_file_opens_nothing(file: Path) -> None:
     app = guarded(file=file)
     assert status(app) == 401
     assert status(app, authorization="Bearer ") == 401
+
+
+def test_a_file_may_have_comments_anywhere_and_a_byte_order_mark(file: Path) -> None:
+    file.write_bytes("\ufeffone\n  # of the team that left\n\ttwo \n".encode())
+    app = guarded(file=file)
+    assert [status(app, authorization=f"Bearer {key}") for key in ("one", "two")] == [200, 200]
+    assert status(app, authorization="Bearer # of the team that left") == 401
+
+
+def test_a_given_key_counts_without_the_blanks_around_it_and_an_empty_one_is_refused() -> None:
+    assert status(guarded(" secret\n"), authorization="Bearer secret") == 200
+    with pytest.raises(InvalidInput, match="api_keys: a key is empty"):
+        guarded("  ")
 
 
 def test_a_file_that_cannot_be_read_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -114,7 +114,15 @@ def _backend(settings: Settings, name: str) -> "ScoringBackend":
 
     models = parse_specs(settings.models, settings.default_model)
     limits = QueueLimits(settings.max_waiting_requests, settings.max_waiting_tokens, settings.max_batch_tokens)
-    return Host(HostOptions(models, settings.memory_bytes or None, settings.idle_s), limits=limits)
+    options = HostOptions(
+        models,
+        settings.memory_bytes or None,
+        idle_s=settings.idle_s,
+        retry_failed_s=settings.retry_failed_s,
+        fresh_s=settings.fresh_s,
+        patience_s=settings.patience_s,
+    )
+    return Host(options, limits=limits)
 
 
 def _address(host: str, port: int) -> str:

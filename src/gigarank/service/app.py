@@ -4,6 +4,7 @@ Knows all parts and does nothing itself. Invariant: what one app holds is made h
 process share nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -30,11 +31,13 @@ from gigarank.service.settings import Settings
 
 ROUTES: Routes = (*rerank.ROUTES, *openai.ROUTES)
 
+_START_S = 1.0  # a backend that needs longer, to fetch a model, goes on starting while the port answers
 _EXPOSED = ("x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms")
 
 
 def create_app(settings: Settings, backend: ScoringBackend, routes: Routes = ROUTES, *, spans: Spans | None = None) -> FastAPI:
-    """The application. Its `state` holds `keys` and `lifecycle` for whoever runs it, and `failure` if it could not start."""
+    """The application. Its `state` holds `keys`, `lifecycle` and `note` for whoever runs it, and `failure` if it could not
+    start."""
     keys = KeyRing(settings.api_keys, Path(settings.api_keys_file) if settings.api_keys_file else None)
     if spans is None and settings.otlp_endpoint:
         spans = exporting_spans(settings.otlp_endpoint)
@@ -47,7 +50,7 @@ def create_app(settings: Settings, backend: ScoringBackend, routes: Routes = ROU
     app = FastAPI(title="gigarank", version=__version__, openapi_url=None, redirect_slashes=False, lifespan=_lifespan(around))
     app.router.default = Dispatcher(around)
     app.openapi = lambda: described  # type: ignore[method-assign]
-    app.state.keys, app.state.lifecycle, app.state.failure = keys, lifecycle, None
+    app.state.keys, app.state.lifecycle, app.state.failure, app.state.note = keys, lifecycle, None, around.note
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -59,15 +62,24 @@ def create_app(settings: Settings, backend: ScoringBackend, routes: Routes = ROU
     return app
 
 
+async def _start(around: Surroundings, app: FastAPI) -> None:
+    try:
+        await around.backend.start()
+    except GigarankError as error:
+        app.state.failure = error
+        if around.lifecycle.end is not None:
+            around.lifecycle.end()
+
+
 def _lifespan(around: Surroundings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        try:
-            await around.backend.start()
-        except GigarankError as error:
-            app.state.failure = error
-            raise
+        starting = asyncio.create_task(_start(around, app), name="start")
+        await asyncio.wait({starting}, timeout=_START_S)
+        if app.state.failure is not None:
+            raise app.state.failure
         yield
+        starting.cancel()
         await around.backend.drain(around.settings.drain_timeout_s)
         if around.spans is not None:
             around.spans.close()

@@ -36,6 +36,7 @@ class ModelState:
     pinned: bool = False
     prompt: str = "qwen3-v1"  # the prompt format's id, a key of prompt.FORMATS; an embedder's says nothing
     failure: str = ""  # why `state` is failed
+    ready_in_s: float | None = None  # an estimate, while `state` is loading
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ class Settings:
     api_keys_file: str = ""
     memory_bytes: int = 0  # 0: 80 percent of what the machine has for models
     idle_s: float = 0.0  # 0: a model never sleeps for want of use
+    patience_s: float = 30.0
+    fresh_s: float = 10.0
+    retry_failed_s: float = 60.0
     max_waiting_requests: int = 512
     max_waiting_tokens: int = 4_000_000
     max_batch_tokens: int = 1_024

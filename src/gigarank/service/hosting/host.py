@@ -9,6 +9,7 @@ import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from gigarank.engine.work import Prompt, Result, Work
@@ -16,6 +17,7 @@ from gigarank.engine.worker import Counters, QueueLimits, Ticket, Worker
 from gigarank.engine.worker import Urgency as WorkerUrgency
 from gigarank.errors import GigarankError, InvalidInput, ShuttingDown, UnknownModel, WorkerFailed
 from gigarank.service.backend import Answered, Embedded, Kind, ModelState, QueueState, Urgency
+from gigarank.service.hosting.aside import aside
 from gigarank.service.hosting.loader import EngineLoader, Loader
 from gigarank.service.hosting.options import HostOptions
 from gigarank.service.hosting.pool import Pool
@@ -72,8 +74,8 @@ class Host:
 
         Raises what is wrong with a name or a checkpoint, and InvalidInput where a model could never fit the budget.
         """
-        slots = [await asyncio.to_thread(self._survey, spec) for spec in self.options.models]
-        budget = self.options.memory_bytes or int(await asyncio.to_thread(self._loader.memory_bytes) * _MEMORY_SHARE)
+        slots = [await aside(partial(self._survey, spec)) for spec in self.options.models]
+        budget = self.options.memory_bytes or int(await aside(self._loader.memory_bytes) * _MEMORY_SHARE)
         require_room([Demand(slot.name, slot.memory_bytes, slot.spec.pinned) for slot in slots], budget)
         self._pool = Pool(slots, budget, self.options, self._loader, self._limits)
         self._slots = {name.lower(): slot for slot in slots for name in slot.spec.names}
@@ -88,7 +90,8 @@ class Host:
         return self._open and all(slot.state == "ready" for slot in pinned)
 
     def models(self) -> Sequence[ModelState]:
-        return [slot.snapshot() for slot in self._all()]
+        speed = self._pool.load_bytes_per_s() if self._pool is not None else None
+        return [slot.snapshot(speed) for slot in self._all()]
 
     def queues(self) -> Sequence[QueueState]:
         return [_queue(slot) for slot in self._all()]
@@ -106,20 +109,22 @@ class Host:
         }
 
     async def score(self, model: str, work: Work, wait_s: float = 0.0) -> Result:
-        return await self._ask(model, "reranker", wait_s, lambda worker: worker.score(work))
+        return await self._ask(model, "reranker", _within(wait_s, work.deadline), lambda worker: worker.score(work))
 
     async def embed(
         self, model: str, texts: Sequence[str], *, task: str | None, dimensions: int | None, urgency: Urgency
     ) -> Embedded:
         own = _own(urgency)
+        wait_s = _within(urgency.wait_s, urgency.deadline)
         found = await self._ask(
-            model, "embedder", urgency.wait_s, lambda worker: worker.embed(texts, task=task, dimensions=dimensions, urgency=own)
+            model, "embedder", wait_s, lambda worker: worker.embed(texts, task=task, dimensions=dimensions, urgency=own)
         )
         return Embedded(found.vectors, found.usage, found.timing)
 
     async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
         own = _own(urgency)
-        found = await self._ask(model, "reranker", urgency.wait_s, lambda worker: worker.answer(prompts, urgency=own))
+        wait_s = _within(urgency.wait_s, urgency.deadline)
+        found = await self._ask(model, "reranker", wait_s, lambda worker: worker.answer(prompts, urgency=own))
         return [Answered(one.yes, one.no, one.yes_logprob, one.no_logprob, one.prompt_tokens, one.timing) for one in found]
 
     async def drain(self, timeout_s: float) -> None:
@@ -192,6 +197,11 @@ class Host:
         return UnknownModel(
             f"model: {model!r} is not offered here; nearest: {', '.join(shown)}", param="model", limit=shown, received=model
         )
+
+
+def _within(wait_s: float, deadline: float | None) -> float:
+    """How long to wait for a sleeping model: not beyond the deadline, `time.monotonic()` seconds."""
+    return wait_s if deadline is None else max(0.0, min(wait_s, deadline - time.monotonic()))
 
 
 def _own(urgency: Urgency) -> WorkerUrgency:

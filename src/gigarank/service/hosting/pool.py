@@ -187,6 +187,8 @@ class Pool:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), _LOOK_S)
         slot.held_bytes = slot.memory_bytes
+        for other in self.slots.values():  # who was asked to yield, and did not have to
+            other.yielding = False
         for name in names:
             _log.info("%s sleeps to make room for %s", name, slot.name)
             self._close(self.slots[name])

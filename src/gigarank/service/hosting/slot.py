@@ -90,7 +90,7 @@ class Slot:
             if self.in_use == 0:
                 released()
 
-    def snapshot(self) -> ModelState:
+    def snapshot(self, load_bytes_per_s: float | None = None) -> ModelState:
         return ModelState(
             name=self.name,
             aliases=self.spec.aliases,
@@ -105,6 +105,7 @@ class Slot:
             pinned=self.spec.pinned,
             prompt=self.facts.prompt,
             failure=self.failure.message if self.failure is not None and self.loading is None else "",
+            ready_in_s=self.remaining_s(load_bytes_per_s) if self.loading is not None else None,
         )
 
     def expected_load_s(self, load_bytes_per_s: float | None) -> float:

@@ -42,6 +42,7 @@ class Lifecycle:
     draining: bool = False
     in_flight: int = 0
     dropped: int = 0
+    end: Callable[[], None] | None = None  # set by whoever runs the app: ends the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Surroundings:
     intake: Intake
     lifecycle: Lifecycle
     spans: Spans | None = None
+
+    def note(self, exchange: Exchange) -> None:
+        """Counts it and logs it; what the protocol refuses before there is a request, too."""
+        self.metrics.observe(exchange)
+        log_exchange(exchange)
 
 
 @dataclass(slots=True)
@@ -141,7 +147,7 @@ class Dispatcher:
             settings=around.settings,
             received=visit.started,
             created=int(time.time()),
-            urgency=names.urgency(visit.headers),
+            urgency=names.urgency(visit.headers, visit.started),
         )
         answer = await route.endpoint(call)
         return _encoded(answer)
@@ -194,8 +200,7 @@ class Dispatcher:
             error=visit.error or answer.error,
             defect=visit.defect,
         )
-        self._around.metrics.observe(exchange)
-        log_exchange(exchange)
+        self._around.note(exchange)
         if self._around.spans is not None:
             self._around.spans.record(exchange, visit.headers)
 

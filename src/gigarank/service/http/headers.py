@@ -6,7 +6,6 @@ line, unchecked.
 
 import re
 import secrets
-import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
 
@@ -32,14 +31,15 @@ def request_id(headers: Mapping[str, str]) -> str:
     return given if _SANE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
-def urgency(headers: Mapping[str, str]) -> Urgency:
-    """X-Priority (lower runs earlier), X-Tier: batch, X-Deadline-Ms, Prefer: wait=SECONDS (RFC 7240)."""
+def urgency(headers: Mapping[str, str], received: float) -> Urgency:
+    """X-Priority (lower runs earlier), X-Tier: batch, X-Deadline-Ms since the request came (`received`, monotonic seconds),
+    Prefer: wait=SECONDS (RFC 7240)."""
     deadline_ms = _number(headers.get("x-deadline-ms"))
     tier: Tier = "batch" if headers.get("x-tier", "").strip().lower() in ("batch", "flex") else "default"
     return Urgency(
         priority=int(max(-_MAX_PRIORITY, min(_MAX_PRIORITY, _number(headers.get("x-priority")) or 0.0))),
         tier=tier,
-        deadline=None if deadline_ms is None else time.monotonic() + deadline_ms / 1e3,
+        deadline=None if deadline_ms is None else received + deadline_ms / 1e3,
         wait_s=_preferred_wait(headers.get("prefer", "")),
     )
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gigarank.errors import BadFile, Unauthorized
+from gigarank.errors import BadFile, InvalidInput, Unauthorized
 
 _LOG = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 1.0
@@ -21,7 +21,7 @@ class KeyRing:
     """`fixed` keys hold as long as the process; those of `file`, one a line, are read again when the file has changed."""
 
     def __init__(self, fixed: tuple[str, ...], file: Path | None = None) -> None:
-        self._fixed = tuple(_digest(key) for key in fixed)
+        self._fixed = tuple(_digest(_plain(key)) for key in fixed)
         self._file = file
         self._looked = 0.0
         self._version = _version(file)
@@ -71,6 +71,12 @@ class KeyRing:
         _LOG.info("keys read again: %d", len(self._digests))
 
 
+def _plain(key: str) -> str:
+    if not key.strip():
+        raise InvalidInput("api_keys: a key is empty", param="api_keys", limit="at least one character", received=key)
+    return key.strip()
+
+
 def _digest(key: str, encoding: str = "utf-8") -> bytes:
     return hashlib.sha256(key.encode(encoding)).digest()
 
@@ -90,11 +96,12 @@ def _read(file: Path | None) -> tuple[bytes, ...]:
     if file is None:
         return ()
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
         raise BadFile(f"api_keys_file: {file}: {reason}", param="api_keys_file", received=str(file)) from error
-    return tuple(_digest(line.strip()) for line in lines if line.strip() and not line.startswith("#"))
+    kept = [line.strip() for line in lines]
+    return tuple(_digest(line) for line in kept if line and not line.startswith("#"))
 
 
 def _version(file: Path | None) -> tuple[int, ...]:

@@ -3,7 +3,10 @@
 Invariant: the probes answer while models load and while the server drains; they need no model.
 """
 
+from collections.abc import Sequence
+
 from gigarank.errors import ModelLoading, ShuttingDown
+from gigarank.service.backend import ModelState
 from gigarank.service.call import Answer, Call, Endpoint, Route, Routes
 from gigarank.service.http.dispatch import Lifecycle
 from gigarank.service.http.metrics import Metrics
@@ -37,11 +40,21 @@ def _ready(lifecycle: Lifecycle) -> Endpoint:
         if lifecycle.draining:
             raise ShuttingDown("the server is shutting down", retry_after=5.0)
         if not call.backend.ready():
-            states = ", ".join(f"{model.name}: {model.state}" for model in call.backend.models() if model.pinned)
-            raise ModelLoading(f"not every model is ready: {states or 'starting'}", retry_after=1.0)
+            raise _not_ready([model for model in call.backend.models() if model.pinned])
         return Answer({"status": "ready"})
 
     return ready
+
+
+def _not_ready(pinned: Sequence[ModelState]) -> ModelLoading:
+    """Counts and an estimate: this is answered without a key, so it names no model."""
+    missing = [model for model in pinned if model.state != "ready"]
+    if not missing:
+        return ModelLoading("the server is starting", retry_after=1.0)
+    states = ", ".join(sorted({model.state for model in missing}))
+    estimates = [model.ready_in_s for model in missing if model.ready_in_s is not None]
+    message = f"{len(missing)} of {len(pinned)} models that have to be loaded are not ready ({states})"
+    return ModelLoading(message, retry_after=max(estimates, default=1.0))
 
 
 def _exposition(metrics: Metrics) -> Endpoint:

@@ -5,14 +5,17 @@ to read an answer, is disconnected; there are never more connections than allowe
 """
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gigarank.errors import GigarankError, InvalidInput, MethodNotAllowed, RequestTimeout, RequestTooLarge, TryLater
+from gigarank.errors import GigarankError, HeadersTooLarge, InvalidInput, MethodNotAllowed, RequestTimeout, TryLater
 from gigarank.service.errors import render
+from gigarank.service.http.exchange import Exchange
 from gigarank.service.http.headers import request_id
 from gigarank.service.settings import Settings
 
@@ -20,13 +23,21 @@ _LAST_REQUEST_S = 0.5
 _OFFERS = (b"upgrade", b"connection", b"http2-settings")
 
 
-def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
-    """The class that uvicorn makes its connections of."""
-    return type("Bounded", (BoundedProtocol,), {"limits": settings})
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who is told of what is refused before there is a request."""
+
+    note: Callable[[Exchange], None]
+
+
+def bounded_protocol(settings: Settings, note: Callable[[Exchange], None]) -> type[HttpToolsProtocol]:
+    """The class that uvicorn makes its connections of. `note` is told of what is refused here."""
+    return type("Bounded", (BoundedProtocol,), {"limits": settings, "witness": Witness(note)})
 
 
 class BoundedProtocol(HttpToolsProtocol):
     limits: ClassVar[Settings] = Settings()
+    witness: ClassVar[Witness]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,6 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._raw_bytes += len(data)
+            if self._timer is None and not self._answering:  # blank lines before a request are no request yet
+                self._start_timer()
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -61,6 +74,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._refusal or InvalidInput("this is no HTTP/1.1 request", param="request"))
         if self._in_head and self._raw_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
             self._refuse(self._too_large("bytes", self.limits.max_header_bytes, self._raw_bytes))
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Java's client offers HTTP/2 with every request (`Upgrade: h2c`). The offer is passed over, and the request read."""
@@ -141,22 +158,26 @@ class BoundedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._timer = None
         limit = self.limits.header_timeout_s
-        if self._raw_bytes:
+        if self._answering:  # the next request on this connection waits for this one's answer
+            self._start_timer()
+        elif self._raw_bytes:
             message = f"headers: not here after {limit:g} s (header_timeout_s)"
             self._refuse(RequestTimeout(message, param="headers", limit=limit))
         else:
             self.transport.close()
 
-    def _too_large(self, unit: str, limit: int, received: int) -> RequestTooLarge:
+    def _too_large(self, unit: str, limit: int, received: int) -> HeadersTooLarge:
         setting = "max_headers" if unit == "headers" else "max_header_bytes"
         message = f"headers: {received} {unit}; at most {limit} ({setting})"
-        return RequestTooLarge(message, param="headers", limit=limit, received=received)
+        return HeadersTooLarge(message, param="headers", limit=limit, received=received)
 
     def _refuse(self, error: GigarankError) -> None:
         """Answer without an application, and close."""
         own_id = request_id({})
         status, headers, body = render(error, "superset", own_id)
         content = orjson.dumps(body)
+        client = self.client[0] if self.client else ""
+        self.witness.note(Exchange(own_id, "unknown", "refused", status, 0.0, client, bytes_out=len(content), error=error.code))
         lines = {"content-type": "application/json", **headers, "x-request-id": own_id, "connection": "close"}
         lines["content-length"] = str(len(content))
         head = [STATUS_LINE[status], *(f"{name}: {value}\r\n".encode("latin-1") for name, value in lines.items())]

@@ -37,6 +37,7 @@ class DrainingServer(uvicorn.Server):
         self._lifecycle = lifecycle
         self._keys = keys
         self._drain_delay_s = drain_delay_s
+        lifecycle.end = self._close
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -92,7 +93,7 @@ def run(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
     """Serve until a signal ends it. Returns 0, or 1 if requests were cut off; raises what kept the backend from starting."""
     config = uvicorn.Config(
         app,
-        http=bounded_protocol(settings),
+        http=bounded_protocol(settings, app.state.note),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -106,6 +107,7 @@ def run(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
     )
     lifecycle: Lifecycle = app.state.lifecycle
     server = DrainingServer(config, lifecycle, app.state.keys, settings.drain_delay_s)
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: app.state.failure is None)  # the failure is said once, by us
     try:
         server.run(sockets=[listener])
     except SystemExit as ended:  # how uvicorn says that the application did not start
@@ -113,6 +115,8 @@ def run(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
         if failure is None:
             raise
         raise failure from ended
+    if app.state.failure is not None:
+        raise app.state.failure
     return 1 if lifecycle.dropped else 0
 
 
