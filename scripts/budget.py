@@ -33,8 +33,8 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One source file. `lines` counts all lines, `code_lines` those that are not blank; `imports` are dotted names of
-    modules or of what a module holds."""
+    """One source file. `lines` counts all lines, `code_lines` those that are neither blank nor a docstring's, for a docstring
+    needs no test; `imports` are dotted names of modules or of what a module holds."""
 
     name: str
     path: str
@@ -48,17 +48,25 @@ class Module:
 def read_module(path: Path, root: Path) -> Module:
     text = path.read_text(encoding="utf-8")
     shown = path.relative_to(root).as_posix()
-    nodes = list(_nodes_that_run(ast.parse(text, filename=shown)))
+    tree = ast.parse(text, filename=shown)
+    nodes = list(_nodes_that_run(tree))
     lines = text.splitlines()
     return Module(
         name=_dotted(path.relative_to(root)),
         path=shown,
         lines=len(lines),
-        code_lines=sum(1 for line in lines if line.strip()),
+        code_lines=sum(1 for line in lines if line.strip()) - _docstring_lines(tree, lines),
         functions=tuple(_function(n, shown) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)),
         imports=frozenset(name for node in nodes for name in _imported(node, _package(path.relative_to(root)))),
         broad_excepts=tuple(f"{shown}:{n.lineno}" for n in nodes if isinstance(n, ast.ExceptHandler) and _is_broad(n)),
     )
+
+
+def _docstring_lines(tree: ast.Module, lines: list[str]) -> int:
+    """Of docstrings, without their blank lines."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    firsts = [node.body[0] for node in ast.walk(tree) if isinstance(node, documented) and ast.get_docstring(node, clean=False)]
+    return sum(1 for first in firsts for line in lines[first.lineno - 1 : first.end_lineno] if line.strip())
 
 
 def _dotted(path: Path) -> str:
