@@ -67,6 +67,13 @@ def test_domains_and_languages_pool_their_queries(folders: tuple[Path, Path]) ->
     assert report.domains[0].interval is not None
 
 
+def test_an_arrow_stands_only_between_two_languages(folders: tuple[Path, Path]) -> None:
+    measured, _ = read_measured(folders[0], (), {"rivers": About(documents="de")})
+    rivers = measured[1]
+    assert [rivers.language(query) for query in ("q0", "q1")] == ["de", "th → de"]
+    assert measured[0].language("q0") == "en" and measured[0].domain == "not stated"
+
+
 def test_a_group_over_two_sets_weighs_queries_and_not_sets(tmp_path: Path) -> None:
     for name, queries, logits in (("small", 2, right(2)), ("large", 8, wrong(8))):
         write_measured(tmp_path / "results", write_set(tmp_path / "sets" / name, queries), logits)
@@ -426,7 +433,7 @@ def test_what_is_known_of_sets_is_read_from_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[baking]\ntopic = 'x'\n", r"baking\.topic: no such field; known: documents, domain, language, licence, source"),
+        ("[baking]\ntopic = 'x'\n", r"baking\.topic: no such field; known: documents, domain, language, licence, made, source"),
         ("[baking]\ndomain = 3\n", "baking must be a table of texts"),
         ("baking = 3\n", "baking must be a table of texts"),
         ("[baking\n", r"about\.toml"),

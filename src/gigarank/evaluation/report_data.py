@@ -22,13 +22,15 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the files of a set do not say. `language` is the queries', `documents` the documents' where it is another one."""
+    """What the files of a set do not say. `language` is the queries', `documents` the documents' where it is another one;
+    `made` how the set was made from its source."""
 
     domain: str | None = None
     language: str | None = None
     documents: str | None = None
     licence: str = ""
     source: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Measured:
         """The query's language, with the documents' behind an arrow where that is another one."""
         each: Mapping[str, str] = self.result.set.notes.get("query_languages", {})
         found = each.get(query) or self.about.language or self.result.set.language or NOT_STATED
-        return f"{found} → {self.about.documents}" if self.about.documents else found
+        documents = self.about.documents or found
+        return found if documents == found else f"{found} → {documents}"
 
     def scores(self) -> dict[str, list[PairScore]]:
         """The pairs by query, in the first stage's order; {} where the scores' file is gone."""
