@@ -42,6 +42,7 @@ _KINDS: dict[type[GigarankError], _Kind] = {
     errors.WorkerFailed: _Kind("server_error", "worker_failed", "Backend", "InternalError", True),
     errors.ModelUnavailable: _Kind(_BUSY, "model_unavailable", "Unhealthy", "ServiceUnavailable", False),
     errors.RequestTooLarge: _Kind(_INVALID, "request_too_large", "Validation", "InvalidParameter"),
+    errors.HeadersTooLarge: _Kind(_INVALID, "headers_too_large", "Validation", "InvalidParameter"),
     errors.Unauthorized: _Kind(_INVALID, "invalid_api_key", "Validation", "InvalidApiKey"),
     errors.RouteNotFound: _Kind(_INVALID, "not_found", "Validation", "NotFound"),
     errors.MethodNotAllowed: _Kind(_INVALID, "method_not_allowed", "Validation", "MethodNotAllowed"),
