@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gigarank.engine import bm25
+from gigarank.engine.bm25 import Bm25
+from gigarank.engine.words import words
 from gigarank.errors import InvalidInput
-from gigarank.evaluation import bm25, dense
-from gigarank.evaluation.bm25 import Bm25
+from gigarank.evaluation import dense
 from gigarank.evaluation.candidates import Bm25Search, Candidates, DenseSearch, OwnCandidates, RunFile, find_candidates
 from gigarank.evaluation.fusion import fuse, standardise
 from gigarank.evaluation.sets import EvalDocument, EvalQuery, EvalSet
-from gigarank.evaluation.words import words
 from gigarank.types import Progress
 
 

@@ -5,7 +5,7 @@ import pytest
 from gigarank.errors import InvalidInput
 from gigarank.training.overlap import EvaluationTexts, OverlapReport, without_overlap
 from gigarank.training.rows import Row
-from gigarank.training.words import terms, words
+from gigarank.training.words import words
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 
@@ -65,7 +65,6 @@ def test_scripts_without_blanks_are_compared_by_characters() -> None:
 def test_words_do_not_depend_on_case_width_or_punctuation() -> None:
     assert words("Ｈｅｌｌｏ, WORLD_x-1") == ["hello", "world", "x", "1"]
     assert words("東京 is 大") == ["東", "京", "is", "大"]
-    assert terms("東京 tower") == ["東", "京", "tower", "東京"]
 
 
 def test_the_first_set_is_named_and_sets_are_added_to() -> None:

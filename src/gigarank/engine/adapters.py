@@ -4,16 +4,14 @@ Knows files and names; the algebra is the model layer's. Invariant: an adapter i
 refused; nothing of it is left out.
 """
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gigarank import catalogue
+from gigarank.engine.json_file import read_json
 from gigarank.errors import CheckpointError
 from gigarank.model.adapter import MergedTensors, parse_adapter, read_factors
 from gigarank.model.config import ModelConfig
@@ -41,8 +39,8 @@ def adapter_folder(path: str | os.PathLike[str]) -> Path:
 
 def base_of(folder: Path) -> str:
     """The name of the base: what gigarank.json says, else peft's config. Raises CheckpointError where neither does."""
-    note = _object(folder / NOTE) if (folder / NOTE).is_file() else {}
-    name = note.get("base") or _object(folder / CONFIG).get("base_model_name_or_path")
+    note = read_json(folder / NOTE, "adapter") if (folder / NOTE).is_file() else {}
+    name = note.get("base") or read_json(folder / CONFIG, "adapter").get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise CheckpointError(
             f"{folder / CONFIG}: base_model_name_or_path names no base; name the model, and this folder as its adapter",
@@ -60,7 +58,7 @@ def merged(source: TensorSource, config: ModelConfig, folder: Path, model: catal
     """
     _require_base(folder, model)
     try:
-        adapter = parse_adapter(_object(folder / CONFIG))
+        adapter = parse_adapter(read_json(folder / CONFIG, "adapter"))
         tensors = TensorDict(load_file(folder / WEIGHTS))
         return MergedTensors(source, read_factors(tensors, adapter, config))
     except (SafetensorError, OSError) as error:
@@ -86,13 +84,3 @@ def _base_shown(folder: Path) -> str:
         return base_of(folder)
     except CheckpointError:
         return "a base that it does not name"
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON: {error}", param="adapter") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: must hold an object, not a {type(value).__name__}", param="adapter")
-    return value

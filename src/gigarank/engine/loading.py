@@ -4,17 +4,16 @@ Shared by the reranker and the embedder. Knows files; runs nothing. Invariant: w
 model layer.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from gigarank.engine import adapters
+from gigarank.engine.json_file import read_json
 from gigarank.engine.numerics import choose_numerics, placement
 from gigarank.engine.plan import Limits
 from gigarank.engine.runner import Runner
 from gigarank.engine.store import Checkpoint
-from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.errors import InvalidInput
 from gigarank.model.config import ModelConfig, parse_config
 from gigarank.model.decoder import Decoder
 from gigarank.model.weights import TensorFiles, TensorSource, load_weights
@@ -54,17 +53,6 @@ def assemble(name: str, config: ModelConfig, source: TensorSource, options: Engi
 
 def read_config(folder: Path) -> ModelConfig:
     return parse_config(read_json(folder / "config.json"))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object in a file. Raises CheckpointError that names the file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON: {error}", param="model") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: must hold an object, not a {type(value).__name__}", param="model")
-    return value
 
 
 def pair_limit(options: EngineOptions, config: ModelConfig) -> int:

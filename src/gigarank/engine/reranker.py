@@ -10,7 +10,8 @@ from functools import cached_property
 
 from gigarank import catalogue
 from gigarank.engine.identity import fingerprint_of
-from gigarank.engine.loading import Loaded, load_checkpoint, read_json
+from gigarank.engine.json_file import read_json
+from gigarank.engine.loading import Loaded, load_checkpoint
 from gigarank.engine.request import Reads, check_pairs, check_reads, encode
 from gigarank.engine.scoring import Scores, not_finite
 from gigarank.engine.store import Checkpoint, locate, with_adapter

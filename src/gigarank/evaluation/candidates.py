@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from gigarank.engine import bm25
 from gigarank.errors import InvalidInput
-from gigarank.evaluation import bm25, dense
+from gigarank.evaluation import dense
 from gigarank.evaluation.sets import EvalSet, Run
 from gigarank.evaluation.store import write_whole
 from gigarank.types import Progress

@@ -13,8 +13,9 @@ import torch
 from tokenizers import Tokenizer
 
 from gigarank.engine import adapters
+from gigarank.engine.json_file import read_json
 from gigarank.engine.layout import write_json, write_reranker_layout
-from gigarank.engine.loading import read_config, read_json
+from gigarank.engine.loading import read_config
 from gigarank.engine.numerics import TORCH_DTYPES
 from gigarank.engine.reranker import choose_prompt
 from gigarank.engine.store import Checkpoint

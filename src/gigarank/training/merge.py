@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gigarank.engine.loading import read_json
+from gigarank.engine.json_file import read_json
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput
 from gigarank.model.weights import TensorFiles

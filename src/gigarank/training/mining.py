@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from typing import Protocol
 
-import bm25s
 import numpy as np
 import numpy.typing as npt
 
+from gigarank.engine import bm25
 from gigarank.errors import InvalidInput
 from gigarank.training.rows import Row
-from gigarank.training.words import terms
 
 Vectors = npt.NDArray[np.float32]
 _BATCH = 256  # rows searched together
-_NO_WORD, _NO_QUERY = "", " "  # bm25s wants a term in every text: these stand for none, and do not find each other
 
 
 class Searches(Protocol):
@@ -46,20 +44,13 @@ class Embeds(Protocol):
 
 
 class Bm25:
-    """BM25 by bm25s, over words of every script."""
+    """The engine's BM25 over a corpus."""
 
     def __init__(self, corpus: Sequence[str]) -> None:
-        self._index = bm25s.BM25()
-        self._size = len(corpus)
-        self._index.index([terms(text) or [_NO_WORD] for text in corpus], show_progress=False)
+        self._index = bm25.Bm25(corpus)
 
     def search(self, queries: Sequence[str], top_k: int) -> list[list[int]]:
-        asked = [terms(query) or [_NO_QUERY] for query in queries]
-        places, scores = self._index.retrieve(asked, k=min(top_k, self._size), show_progress=False)
-        return [
-            [int(place) for place, score in zip(*found, strict=True) if score > 0]  # a document without any word is no find
-            for found in zip(places, scores, strict=True)
-        ]
+        return [[place for place, _ in self._index.search(query, top_k)] for query in queries]
 
 
 class Dense:

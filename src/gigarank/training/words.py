@@ -1,10 +1,9 @@
-"""A text as words for comparing and searching: in every script, without a dictionary.
+"""A text as words whose runs can be compared: in every script, without a dictionary. For searching: engine/words.py.
 
 Letters and digits between other characters are a word; scripts that are written without blanks give a word a character, and
 so does Thai with its marks. Invariant: two texts that differ in case, width of characters or punctuation have the same words.
 """
 
-import itertools
 import re
 import unicodedata
 
@@ -14,11 +13,3 @@ _WORD = re.compile(rf"[{_UNSPACED}][\u0300-\u036f]*|[^\W{_UNSPACED}_]+")
 
 def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
-def terms(text: str) -> list[str]:
-    """Words to search by: a character of an unspaced script says little alone, so there pairs of them count too."""
-    found = words(text)
-    neighbours = itertools.pairwise(found)
-    pairs = [a + b for a, b in neighbours if len(a) == len(b) == 1 and re.match(f"[{_UNSPACED}]", a)]
-    return found + pairs

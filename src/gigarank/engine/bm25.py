@@ -10,13 +10,13 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
+from gigarank.engine.words import VERSION, words
 from gigarank.errors import InvalidInput
-from gigarank.evaluation.words import VERSION, words
 
 try:
     import bm25s
 except ImportError as error:
-    raise InvalidInput("BM25 needs the package bm25s: pip install 'gigarank[eval]'", param="first_stage") from error
+    raise InvalidInput("BM25 needs the package bm25s: pip install bm25s", param="first_stage") from error
 
 K1, B = 0.9, 0.4
 
