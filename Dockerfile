@@ -3,7 +3,7 @@
 FROM python:3.12-slim AS build
 RUN python -m venv /opt/gigarank
 ENV PATH=/opt/gigarank/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN pip install torch --index-url https://download.pytorch.org/whl/cpu
+RUN pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu
 COPY pyproject.toml README.md LICENSE /src/
 COPY src /src/src
 RUN pip install "/src[serve,otel]"
