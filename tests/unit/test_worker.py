@@ -581,11 +581,14 @@ class TestFailures:
 
         runner.before = fail
         tickets = [worker.score(one(f"q{number}", *WORDS)) for number in range(5)]
+        alive: list[bool] = []  # as each ticket's caller finds it
+        for ticket in tickets:
+            ticket.future.add_done_callback(lambda _: alive.append(worker.alive()))
         gate.open.set()
         for ticket in tickets:
             with pytest.raises(WorkerFailed):
                 done(ticket)
-        wait_until(lambda: not worker.alive())
+        assert alive == [True, False, False, False, False], "who fails with the second batch, or after it, finds it ended"
         assert len(runner.batches) == 2
         with pytest.raises(WorkerFailed, match="has ended"):
             worker.score(one("q", "a"))

@@ -45,6 +45,7 @@ class Worker:
         self._meter = Meter(chosen.max_batch_tokens)
         self._backlog = Backlog(chosen, model.runner.limits.kept_tokens, self._meter, clock)
         self._failures = 0  # batches in a row
+        self._ended = False
         self._thread = threading.Thread(target=self._main, name=f"gigarank-{model.name}", daemon=True)
         self._thread.start()
 
@@ -84,7 +85,8 @@ class Worker:
         return self._meter.tokens_per_second()
 
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        """Whether the thread runs. False also from the moment when a worker that failed accepts nothing more."""
+        return self._thread.is_alive() and not self._ended
 
     def close(self, drain: bool = True, timeout_s: float | None = None, ending_s: float = _ENDING_S) -> None:
         """Accepts nothing more; answers what was accepted, unless `drain` is False or `timeout_s` has passed: then the rest
@@ -103,10 +105,11 @@ class Worker:
 
     def _main(self) -> None:
         try:
-            while self._failures < _FAILURES_THAT_END and (running := self._backlog.next()) is not None:
+            while not self._ended and (running := self._backlog.next()) is not None:
                 self._backlog.settle()
                 self._compute(running, inside=False)
         finally:
+            self._ended = True
             self._backlog.end_all(partial(WorkerFailed, f"{self._model.name}: the worker has ended"))
 
     def _compute(self, running: Running, *, inside: bool) -> None:
@@ -122,6 +125,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever a kernel, a driver or the memory raises
             _log.exception("%s: a batch of %d tokens failed", self._model.name, running.turn.tokens)
             self._failures += 1
+            self._ended = self._ended or self._failures >= _FAILURES_THAT_END  # before a caller learns of it, and asks again
             self._meter.failed()
             self._backlog.fail(running.jobs, f"{self._model.name}: the batch with this request failed: {type(error).__name__}")
             return
