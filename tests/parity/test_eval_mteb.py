@@ -2,21 +2,28 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import mteb
 import pytest
 from mteb.models import CrossEncoderProtocol, EncoderProtocol
 
 import tiny
+from gigarank.cli.evaluate_suite import SuiteRun, run_suite
 from gigarank.engine.embedder import Embedder
 from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.reranker import Reranker
 from gigarank.errors import InvalidInput
+from gigarank.evaluation import suites
 from gigarank.evaluation.adapter import GROUP_CHARACTERS, MTEB_DEFAULT, MtebEncoder, MtebReranker, mteb_instruction
+from gigarank.evaluation.metrics import by_query
+from gigarank.evaluation.report_data import read_suites
 from gigarank.evaluation.suite_run import SuiteOptions, suite_run, task_run
+from gigarank.evaluation.trec import read_run
 from gigarank.types import EngineOptions, Pair, Progress, Score
-from mteb_tasks import DOCUMENTS, INSTRUCTED, QUERIES, RETRIEVAL, TinyInstructed, TinyRetrieval
+from mteb_tasks import DOCUMENTS, INSTRUCTED, QRELS, QUERIES, RETRIEVAL, TinyInstructed, TinyRetrieval
 
 
 @cache
@@ -108,6 +115,27 @@ def test_mtebs_own_convention_asks_the_instruction_twice() -> None:
     assert all(pair.query.endswith(f" {pair.instruction}") for pair in asked.pairs)
     task_run(TinyRetrieval(), RETRIEVAL, plain, embedder(), options)
     assert {pair.instruction for pair in plain.pairs} == {MTEB_DEFAULT}
+
+
+def test_the_command_keeps_a_tasks_figures_and_a_run_file_that_gives_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(suites.SUITES, "Tiny", suites.Suite("Tiny", (RETRIEVAL,)))
+    monkeypatch.setattr(mteb, "get_task", lambda name, eval_splits: {"TinyRetrieval": TinyRetrieval}[name]())
+    path = tmp_path / "qwen3" / "Tiny.suite.jsonl"
+    run = SuiteRun(
+        suite="Tiny", reranker=reranker(), embedder=embedder(), top_k=3, limit=None, path=path, provenance=lambda started: {}
+    )
+    (row,) = run_suite(run)
+    assert (row["queries"], row["revision"], "run" in row) == (4, "1", False)
+    written = read_run(path.with_name("Tiny.TinyRetrieval.test.default.trec"))
+    figures = by_query(QRELS, written, ["ndcg_cut_10"]).values()
+    assert sum(one["ndcg_cut_10"] for one in figures) / 4 == pytest.approx(row["reranked"])
+    (reported,) = read_suites(tmp_path)
+    assert reported == row | {"suite": "Tiny"}
+    monkeypatch.undo()
+    monkeypatch.setitem(suites.SUITES, "Tiny", suites.Suite("Tiny", (RETRIEVAL,)))
+    assert run_suite(run) == [row], "from the disk: mteb knows no such task"
 
 
 def test_an_instruction_task_is_also_searched_with_each_querys_own_instruction() -> None:

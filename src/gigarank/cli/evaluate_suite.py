@@ -1,8 +1,8 @@
 """`gigarank eval run --suite`: a published suite, task by task, through mteb.
 
 Knows how to ask, to keep and to show; the tasks are gigarank.evaluation's. A task's figures are lines of
-`<output>/<model>/<suite>.suite.jsonl`, written when the task is done. Invariant: a task whose lines are there under the same
-key (model, prompt, numerics, first stage, depth, limit, revision, metric code) is not run again.
+`<output>/<model>/<suite>.suite.jsonl`, written when the task is done, after its run files. Invariant: a task whose lines are
+there under the same key (model, prompt, numerics, first stage, depth, limit, revision, metric code) is not run again.
 """
 
 import json
@@ -95,20 +95,30 @@ def _parsed(line: str) -> Row:
 
 
 def _run_task(run: SuiteRun, described: "SuiteTask", key: str, title: str) -> Iterator[Row]:
-    import mteb
-
     from gigarank.evaluation.provenance import now
-    from gigarank.evaluation.suite_run import SuiteOptions, task_run
+    from gigarank.evaluation.suite_run import SuiteOptions, pinned, task_run
+    from gigarank.evaluation.task import slug
+    from gigarank.evaluation.trec import write_run
 
     started = now()
     with CountBar(title) as bar:
         options = SuiteOptions(top_k=run.top_k, limit=run.limit, progress=bar)
-        rows = task_run(mteb.get_task(described.name), described, run.reranker, run.embedder, options)
+        rows = task_run(pinned(described), described, run.reranker, run.embedder, options)
     shared = {"key": key, "rows": len(rows), "model": run.reranker.name, "fingerprint": run.reranker.fingerprint}
     made_with = run.provenance(started)
+    for row in rows:
+        write_run(trec_path(run.path, row), row.pop("run"), slug(run.reranker.name))
     whole = [shared | row | {"top_k": run.top_k, "limit": run.limit, "provenance": made_with} for row in rows]
     append(run.path, whole)
     yield from whole
+
+
+def trec_path(path: Path, row: Row) -> Path:
+    """The run file of a row, beside the suite's lines: <suite>.<task>.<split>.<subset>.trec."""
+    from gigarank.evaluation.task import slug
+
+    name = path.name.removesuffix(".suite.jsonl")
+    return path.with_name(".".join([name, *(slug(row[part]) for part in ("task", "split", "subset"))]) + ".trec")
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:

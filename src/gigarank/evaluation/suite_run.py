@@ -73,8 +73,9 @@ def task_run(
 ) -> list[dict[str, Any]]:
     """One row a split and language: the main score reranked, of the first stage and of the oracle, with its interval.
 
-    Without an embedder the task's own candidates are reranked. `mteb` in a row is mteb's figure of the same run. Raises
-    InvalidInput where there are no data or no candidates, and what the models raise.
+    Without an embedder the task's own candidates are reranked. `mteb` in a row is mteb's figure of the same run, and `run` the
+    run itself: query id -> document id -> logit. Raises InvalidInput where there are no data or no candidates, and what the
+    models raise.
     """
     disable_progress_bars()  # several for every task; `progress` tells what takes long
     _load(task, described)
@@ -196,9 +197,11 @@ def _figures(
         reranked, first = _without_itself(reranked), _without_itself(first)
     pairs = sum(len(scores) for scores in reranked.values())
     if described.metric == P_MRR:
-        return {"queries": len(qrels), "pairs": pairs, "reranked": _p_mrr(reranked, lost), "first_stage": _p_mrr(first, lost)}
-    oracle = {query: {one: float(qrels[query].get(one, 0)) for one in scores} for query, scores in reranked.items()}
-    return {"queries": len(qrels), "pairs": pairs, **_compared(trec_name(described.metric), qrels, (reranked, first, oracle))}
+        figures = {"reranked": _p_mrr(reranked, lost), "first_stage": _p_mrr(first, lost)}
+    else:
+        oracle = {query: {one: float(qrels[query].get(one, 0)) for one in scores} for query, scores in reranked.items()}
+        figures = _compared(trec_name(described.metric), qrels, (reranked, first, oracle))
+    return {"queries": len(qrels), "pairs": pairs, **figures, "run": reranked}
 
 
 def _compared(metric: str, qrels: Mapping[str, Mapping[str, int]], runs: tuple[Run, Run, Run]) -> dict[str, Any]:
