@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,17 @@ def scores_of(query: str, *logits: float | None) -> QueryScores:
     pairs = tuple(PairScore(query, f"d{n}", logit, n / 2, 7, n == 1) for n, logit in enumerate(logits))
     failures = tuple(Failure(query, pair.document, "broken") for pair in pairs if pair.logit is None)
     return QueryScores(query, pairs, failures, 0.25)
+
+
+def test_what_a_journal_acknowledges_has_reached_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stops loses what was only written: the bytes are there when the file is synchronised."""
+    synchronised: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synchronised.append(os.fstat(number).st_size))
+    with Journal(tmp_path / "fish.json", "k1") as journal:
+        for name in ("q1", "q2"):
+            journal.add([QueryScores(name, ())])
+            assert synchronised[-1] == scores_path(tmp_path / "fish.json").stat().st_size
+    assert synchronised == sorted(set(synchronised)) and len(synchronised) == 3
 
 
 def test_a_journal_gives_back_what_was_added(tmp_path: Path) -> None:
