@@ -18,6 +18,7 @@ from gigarank.cli.train_prepare import (
     queries,
     rows,
 )
+from gigarank.cli.train_run import RunCommand, run
 
 
 def _epilog(*commands: str) -> str:
@@ -25,10 +26,10 @@ def _epilog(*commands: str) -> str:
 
 
 app = typer.Typer(
-    help="Train a model: prepare data, merge and export what came out.",
+    help="Train a model: prepare data, run a recipe, merge and export what came out.",
     rich_markup_mode="rich",
     no_args_is_help=True,
-    epilog=_epilog("prepare import pairs.jsonl --output rows.jsonl", "export nano --adapter out --output mine"),
+    epilog=_epilog("run recipe.toml --output out", "export nano --adapter out --output mine"),
 )
 prepare = typer.Typer(
     help="Training data: import it, clean it of evaluation data, mine negatives, make queries.",
@@ -50,6 +51,9 @@ prepare.command(
     "queries",
     epilog=_epilog("prepare queries notes.jsonl --url http://127.0.0.1:8080/v1 --chat-model my-model --output rows.jsonl"),
 )(as_command(SynthesisCommand, queries))
+app.command(epilog=_epilog("run recipe.toml --output out", "run recipe.toml --output out --check --json"))(
+    as_command(RunCommand, run)
+)
 app.command(
     epilog=_epilog("merge nano --adapter out --output merged", "merge step-100 step-200 --method slerp --output merged")
 )(as_command(MergeCommand, merge))

@@ -1,0 +1,154 @@
+"""The model as training needs it: transformers' decoder, with LoRA or whole, that reads packed examples.
+
+Knows transformers and peft; no data and no loss. Only the rows of the answer words are computed of the head, or all of it for a
+loss over the vocabulary. Invariant: without training it gives the engine's scores (tests/parity/test_train_scorer.py).
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gigarank.engine.adapters import NOTE
+from gigarank.engine.layout import write_json
+from gigarank.engine.loading import read_config
+from gigarank.engine.store import Checkpoint
+from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.training.packing import block_mask
+from gigarank.training.recipe import Lora, Recipe
+
+try:
+    from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+except ImportError as error:
+    raise InvalidInput(
+        "training needs the packages of gigarank[train]: pip install 'gigarank[train]'", param="train"
+    ) from error
+
+ADAPTER_WEIGHTS, ADAPTER_CONFIG, WHOLE_WEIGHTS = "adapter_model.safetensors", "adapter_config.json", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The ids of the answer words, and whether a loss wants the whole vocabulary."""
+
+    yes: int
+    no: int
+    whole: bool
+
+
+class Scorer(nn.Module):
+    """`causal`: transformers' model, wrapped by peft where there is LoRA. `answers` None: an embedder."""
+
+    def __init__(self, causal: Any, answers: Answers | None) -> None:
+        super().__init__()
+        self.causal = causal
+        self.answers = answers
+
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor, blocks: Tensor, rows: Tensor, columns: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """A reranker's answers (n, 2), no and yes, and their log-sum-exp (n,) or None; an embedder's vectors (n, d) of
+        length 1. fp32."""
+        inner = self.causal.get_base_model() if isinstance(self.causal, PeftModel) else self.causal
+        hidden = inner.model(
+            input_ids=input_ids, attention_mask=block_mask(blocks), position_ids=position_ids, use_cache=False
+        ).last_hidden_state[rows, columns]
+        if self.answers is None:
+            return F.normalize(hidden.float(), dim=-1), None
+        if self.answers.whole:
+            logits = inner.lm_head(hidden).float()
+            return logits[:, [self.answers.no, self.answers.yes]], torch.logsumexp(logits, -1)
+        words = inner.lm_head.weight[[self.answers.no, self.answers.yes]]
+        return F.linear(hidden, words).float(), None
+
+    def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+        """peft's adapter, or all weights. `state`: gathered from several processes, by this module's names."""
+        own = None if state is None else {name.removeprefix("causal."): value for name, value in state.items()}
+        if isinstance(self.causal, PeftModel):
+            self.causal.save_pretrained(
+                folder, state_dict=own, save_embedding_layers=False
+            )  # else it asks the hub for the base
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        else:
+            self.causal.save_pretrained(folder, state_dict=own)
+
+    def load(self, folder: Path) -> None:
+        """The weights that `save` wrote. Raises CheckpointError for another model's."""
+        try:
+            if isinstance(self.causal, PeftModel):
+                found = set_peft_model_state_dict(self.causal, load_file(folder / ADAPTER_WEIGHTS))
+                unexpected = [*found.unexpected_keys, *(name for name in found.missing_keys if "lora_" in name)]
+            else:
+                state = {
+                    name: value for path in sorted(folder.glob("*.safetensors")) for name, value in load_file(path).items()
+                }
+                missing, unexpected = self.causal.load_state_dict(state, strict=False)
+                unexpected += [name for name in missing if name != "lm_head.weight"]
+        except (OSError, RuntimeError, KeyError) as error:
+            raise CheckpointError(f"{folder}: its weights are not this model's: {error}", param="checkpoint") from error
+        if unexpected:
+            raise CheckpointError(
+                f"{folder}: its weights are not this model's: {unexpected[0]}", param="checkpoint", received=unexpected[0]
+            )
+
+
+def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, seed: int) -> Scorer:
+    """The model of a recipe, its adapter drawn from the seed. Raises InvalidInput, CheckpointError."""
+    if checkpoint.adapter is not None:
+        message = f"base.name: {checkpoint.name} has an adapter; merge it first (gigarank train merge)"
+        raise InvalidInput(message, param="base.name", received=checkpoint.name)
+    layers = read_config(checkpoint.folder).num_hidden_layers
+    chosen = None if recipe.lora is None else _layers(recipe.lora, layers)
+    disable_progress_bar()
+    frozen = torch.bfloat16 if recipe.base.dtype == "bf16" and recipe.lora is not None else torch.float32
+    causal = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=frozen, attn_implementation="sdpa")
+    causal.config.use_cache = False
+    if recipe.lora is not None:
+        torch.manual_seed(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5 for a name that it renames in 6
+            causal = get_peft_model(causal, _peft(recipe.lora, chosen))
+        causal.peft_config["default"].base_model_name_or_path = checkpoint.name  # peft's own would be this machine's folder
+    if recipe.gradient_checkpointing:
+        causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        causal.enable_input_require_grads()
+    return Scorer(causal, answers)
+
+
+def _layers(lora: Lora, count: int) -> list[int] | None:
+    if lora.layers is None:
+        return None
+    chosen = list(lora.layers) if isinstance(lora.layers, tuple) else list(range(count))[lora.layers :]
+    if max(chosen) >= count or (isinstance(lora.layers, int) and -lora.layers > count):
+        raise InvalidInput(
+            f"lora.layers: the model has {count} layers, from 0 to {count - 1}",
+            param="lora.layers",
+            limit=count,
+            received=lora.layers,
+        )
+    return chosen
+
+
+def _peft(lora: Lora, layers: list[int] | None) -> Any:
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.dora,
+        use_rslora=lora.rslora,
+        layers_to_transform=layers,
+        target_modules=list(lora.targets),
+    )
+
+
+def note_base(folder: Path, base: str) -> None:
+    """Says in an adapter's folder what it is for, where the engine looks first."""
+    write_json(folder / NOTE, {"base": base})

@@ -1,0 +1,71 @@
+"""What training computes is what serving computes: a packed query's answers are the engine's, of every kind of model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from gigarank.engine.embedder import Embedder
+from gigarank.engine.loading import assemble
+from gigarank.engine.numerics import choose_numerics
+from gigarank.engine.tokenizer import PromptTokenizer
+from gigarank.prompt import QWEN3_EMBEDDING_V1, QWEN3_V1
+from gigarank.training.examples import Example
+from gigarank.training.packing import EmbedderTexts, PackedExamples, RerankerPrompts, collate
+from gigarank.training.recipe import Data, Stage
+from gigarank.training.rows import Row
+from gigarank.training.scorer import Answers, Scorer
+from gigarank.types import EngineOptions, Pair
+
+ROWS = [
+    Row("red planet", ("Mars is red.", "Whales sing.", "Das Meer ist salzig, 海は塩辛い"), (1.0, 0.0, 0.0), None, "Find it"),
+    Row("salt", ("The sea is salty because rivers carry minerals into it.",), (1.0,)),
+]
+EXAMPLES = [Example(0, (0, 1, 2), ((1, 0),)), Example(1, (0,))]
+STAGE = Stage(name="s", losses={"bce": 1.0}, data=(Data(path=Path("a")),))
+
+
+def batch(encodes: Any) -> dict[str, torch.Tensor]:
+    packed = PackedExamples(EXAMPLES, ROWS, encodes)
+    found = collate([packed[0], packed[1]])
+    return {name: found[name] for name in ("input_ids", "position_ids", "blocks", "rows", "columns")}
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3-untied", "qwen2", "llama"])
+def test_a_packed_query_has_the_engines_scores(name: str) -> None:
+    config = tiny.CONFIGS[name]
+    text = tiny.qwen_text()
+    answers = Answers(text.single("yes"), text.single("no"), whole=True)
+    scorer = Scorer(tiny.reference(config, tiny.tensors_of(name)), answers)
+    with torch.no_grad():
+        found, log_sum = scorer(**batch(RerankerPrompts(PromptTokenizer(text, QWEN3_V1, 512), STAGE)))
+    pairs = [Pair("red planet", one, "Find it") for one in (*ROWS[0].documents, ROWS[1].documents[0])]
+    pairs.append(Pair("salt", ROWS[1].documents[0], None))
+    expected = [score.logit for score in tiny.reranker(name).score(pairs)]
+    torch.testing.assert_close(found[:, 1] - found[:, 0], torch.tensor(expected), rtol=0, atol=1e-4)
+    assert log_sum is not None and (log_sum > found.max(1).values).all()
+    rows_only = Scorer(scorer.causal, Answers(answers.yes, answers.no, whole=False))
+    with torch.no_grad():
+        again, nothing = rows_only(**batch(RerankerPrompts(PromptTokenizer(text, QWEN3_V1, 512), STAGE)))
+    torch.testing.assert_close(again, found, rtol=0, atol=1e-5)
+    assert nothing is None
+
+
+def test_an_embedders_texts_have_the_engines_vectors() -> None:
+    text = tiny.qwen_text()
+    scorer = Scorer(tiny.reference(tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3")), None)
+    with torch.no_grad():
+        found, _ = scorer(**batch(EmbedderTexts(text, QWEN3_EMBEDDING_V1, STAGE, 512)))
+    numerics = choose_numerics("cpu", "fp32")
+    loaded = assemble("qwen3", tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3"), EngineOptions(), numerics)
+    embedder = Embedder(loaded, text)
+    expected = [
+        *embedder.embed(queries=["red planet"], task="Find it"),
+        *embedder.embed(documents=[*ROWS[0].documents, ROWS[1].documents[0]]),
+        *embedder.embed(queries=["salt"]),
+        *embedder.embed(documents=[ROWS[1].documents[0]]),
+    ]
+    torch.testing.assert_close(found, torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-5)
