@@ -57,14 +57,15 @@ def run(options: RunCommand) -> None:
         _tell_plan(stages, options.json)
         return
     require_packages("train", "transformers", "peft", "accelerate", "tensorboard")
-    from gigarank.training.loop import RunOptions
+    from gigarank.training.loop import RunOptions, first_process
     from gigarank.training.loop import run as train
 
     evaluate = None if recipe.dev is None else dev_figure(recipe.dev, options.device)
     with CountBar("training") as bar:
         asked = RunOptions(output=options.output, device=options.device, evaluate=evaluate, progress=bar, resume=options.resume)
         done = train(recipe, asked)
-    _tell(done, options.json)
+    if first_process():
+        _tell(done, options.json)
 
 
 def dev_figure(dev: "Dev", device: str) -> Callable[[Path], float]:

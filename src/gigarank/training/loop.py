@@ -35,7 +35,7 @@ from gigarank.training.packing import EmbedderTexts, Encodes, PackedExamples, Re
 from gigarank.training.recipe import Recipe, Stage
 from gigarank.training.rows import Row
 from gigarank.training.scorer import Answers, Scorer, build, note_base
-from gigarank.training.trainer import EarlyStop, StageTrainer, Told, whole_checkpoints
+from gigarank.training.trainer import EarlyStop, StageTrainer, Told, wait_for_all, whole_checkpoints
 from gigarank.types import EngineOptions, Progress
 
 try:
@@ -110,7 +110,7 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
         raise InvalidInput("dev: needs an evaluation", param="dev")
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
     plan = _Plan(recipe, checkpoint, [read_data(stage) for stage in recipe.stage], options)
-    if _first_process():
+    if first_process():
         claim(options.output, recipe, fingerprint_of(checkpoint), plan.rows, resume=options.resume)
     scorer = build(checkpoint, recipe, _answers(plan), recipe.stage[0].seed)
     results = [_stage(plan, scorer, number) for number in range(len(recipe.stage))]
@@ -137,11 +137,12 @@ def _stage(plan: _Plan, scorer: Scorer, number: int) -> StageResult:
     checkpoints = whole_checkpoints(folder)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
-    return _kept(plan, scorer, trainer, number, time.perf_counter() - began)
+    return _kept(plan, trainer, number, time.perf_counter() - began)
 
 
-def _kept(plan: _Plan, scorer: Scorer, trainer: StageTrainer, number: int, seconds: float) -> StageResult:
+def _kept(plan: _Plan, trainer: StageTrainer, number: int, seconds: float) -> StageResult:
     """The stage's weights, the best where there is a dev set, and then what says that it is done."""
+    scorer = trainer.scorer
     stop = next((one for one in trainer.callback_handler.callbacks if isinstance(one, EarlyStop)), None)
     if stop is not None and stop.best is not None:
         scorer.load(stop.best_folder)
@@ -151,9 +152,9 @@ def _kept(plan: _Plan, scorer: Scorer, trainer: StageTrainer, number: int, secon
     result = StageResult(
         plan.recipe.stage[number].name,
         trainer.state.global_step,
-        trainer.pairs,
+        trainer.pairs * _processes(),
         sum(last) / len(last),
-        trainer.pairs / seconds,
+        (trainer.pairs - trainer.pairs_before) * _processes() / seconds,
         *(best or (None, None)),
     )
     if trainer.args.should_save:
@@ -163,6 +164,7 @@ def _kept(plan: _Plan, scorer: Scorer, trainer: StageTrainer, number: int, secon
         write_json(folder / "result.json", asdict(result))
         for path in whole_checkpoints(plan.folder(number)):
             shutil.rmtree(path)
+    wait_for_all()
     return result
 
 
@@ -201,7 +203,7 @@ def _exported(plan: _Plan, weights: Path, target: Path) -> Path:
 
 def _finish(plan: _Plan, scorer: Scorer) -> Path:
     target = plan.options.output / ("model" if plan.recipe.lora is None else "adapter")
-    if target.exists() or not _first_process():
+    if target.exists() or not first_process():
         return target
     last = plan.folder(len(plan.recipe.stage) - 1) / RESULT
     if plan.recipe.lora is None:
@@ -238,7 +240,7 @@ def _encodes(plan: _Plan, stage: Stage) -> Encodes:
 
 def _arguments(plan: _Plan, number: int) -> Any:
     recipe, stage = plan.recipe, plan.recipe.stage[number]
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _processes()
     if stage.queries % (stage.at_once * processes):
         raise InvalidInput(
             f"stage[{number}].queries: {processes} processes of {stage.at_once} queries at once do not divide {stage.queries}",
@@ -267,11 +269,17 @@ def _arguments(plan: _Plan, number: int) -> Any:
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=plan.options.device == "cpu",
+        ddp_find_unused_parameters=False,
         ddp_backend="gloo" if plan.options.device == "cpu" and processes > 1 else None,
         seed=stage.seed,
         dataloader_pin_memory=False,
     )
 
 
-def _first_process() -> bool:
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun and accelerate set
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes and tells."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -44,7 +44,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, scorer: Scorer, stage: Stage, examples: PackedExamples, **options: Any) -> None:
         self.stage = stage
-        self.pairs = 0
+        self.scorer = scorer
+        self.pairs = self.pairs_before = 0  # of this process, with and without what an earlier run did
         super().__init__(model=scorer, train_dataset=examples, **options)
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
@@ -55,7 +56,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self.pairs += len(labels)
         loss = (
             _embedder_loss(self.stage, output, labels, owners)
-            if self.model.answers is None
+            if self.scorer.answers is None
             else _reranker_loss(self.stage, Judged(output, labels, taught, log_sum), owners)
         )
         if not torch.isfinite(loss):
@@ -73,7 +74,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
-            self.model.save(Path(output_dir or self.args.output_dir), state_dict)
+            self.scorer.save(Path(output_dir or self.args.output_dir), state_dict)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -94,8 +95,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         folder = Path(resume_from_checkpoint)
-        self.model.load(folder)
-        self.pairs = json.loads((folder / WHOLE).read_text(encoding="utf-8"))["pairs"]
+        self.scorer.load(folder)
+        self.pairs = self.pairs_before = json.loads((folder / WHOLE).read_text(encoding="utf-8"))["pairs"]
 
 
 def _reranker_loss(stage: Stage, judged: Judged, owners: Tensor) -> Tensor:
@@ -185,6 +186,7 @@ class EarlyStop(TrainerCallback):  # type: ignore[misc]
         assert best is not None
         if state.is_world_process_zero:
             self._keep(best[0] == state.global_step)
+        wait_for_all()
         since = sum(step > best[0] for step, _ in self.figures)
         control.should_training_stop = control.should_training_stop or since >= self._patience
         return control
@@ -210,6 +212,12 @@ class EarlyStop(TrainerCallback):  # type: ignore[misc]
             self._candidate.rename(self.best_folder)
         rows: Sequence[str] = [json.dumps({"step": step, "figure": figure}) + "\n" for step, figure in self.figures]
         self._log.write_text("".join(rows), encoding="utf-8")
+
+
+def wait_for_all() -> None:
+    """Returns when every process of the run is here."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def _agreed(figure: float) -> float:
