@@ -52,6 +52,17 @@ def write_rows(path: Path, count: int = 24, seed: int = 0) -> Path:
     return path
 
 
+def write_plain_rows(path: Path) -> Path:
+    """What two layers learn in seconds: the positive has the word fire, whatever the query."""
+    dice = random.Random(1)
+    lines = []
+    for _ in range(40):
+        others = [" ".join(dice.sample(WORDS[:-1], 2)) for _ in range(4)]
+        lines.append(row(dice.choice(WORDS), [f"fire {dice.choice(WORDS[:-1])}", *others], [1, 0, 0, 0, 0]))
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
 def write_recipe(folder: Path, model: Path, steps: int = 4, text: str = RECIPE, **more: str) -> Path:
     """A recipe with its data beside it; `more` replaces parts of the text."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ class _Plan:
     rows: list[list[list[Row]]]
     options: RunOptions
 
+    @cached_property
+    def text(self) -> TextTokenizer:
+        return TextTokenizer.from_folder(self.checkpoint.folder)
+
     @property
     def steps(self) -> list[int]:
         return [steps_of(stage, rows) for stage, rows in zip(self.recipe.stage, self.rows, strict=True)]
@@ -108,8 +113,9 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
     """
     if recipe.dev is not None and options.evaluate is None:
         raise InvalidInput("dev: needs an evaluation", param="dev")
+    rows = [read_data(stage) for stage in recipe.stage]
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
-    plan = _Plan(recipe, checkpoint, [read_data(stage) for stage in recipe.stage], options)
+    plan = _Plan(recipe, checkpoint, rows, options)
     if first_process():
         claim(options.output, recipe, fingerprint_of(checkpoint), plan.rows, resume=options.resume)
     scorer = build(checkpoint, recipe, _answers(plan), recipe.stage[0].seed)
@@ -224,15 +230,14 @@ def _base_name(plan: _Plan) -> str:
 def _answers(plan: _Plan) -> Answers | None:
     if plan.recipe.base.kind == "embedder":
         return None
-    text = TextTokenizer.from_folder(plan.checkpoint.folder)
+    text = plan.text
     prompt = choose_prompt(plan.checkpoint, EngineOptions())
     whole = any("sft" in stage.losses for stage in plan.recipe.stage)
     return Answers(text.single(prompt.yes), text.single(prompt.no), whole)
 
 
 def _encodes(plan: _Plan, stage: Stage) -> Encodes:
-    folder = plan.checkpoint.folder
-    text, longest = TextTokenizer.from_folder(folder), read_config(folder).max_position_embeddings
+    text, longest = plan.text, read_config(plan.checkpoint.folder).max_position_embeddings
     if plan.recipe.base.kind == "reranker":
         return RerankerPrompts(PromptTokenizer(text, choose_prompt(plan.checkpoint, EngineOptions()), longest), stage)
     return EmbedderTexts(text, QWEN3_EMBEDDING_V1, stage, longest)

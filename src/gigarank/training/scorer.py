@@ -110,15 +110,15 @@ def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, seed:
     frozen = torch.bfloat16 if recipe.base.dtype == "bf16" and recipe.lora is not None else torch.float32
     causal = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=frozen, attn_implementation="sdpa")
     causal.config.use_cache = False
-    if recipe.lora is not None:
-        torch.manual_seed(seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5 for a name that it renames in 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of names that transformers 5 has and 6 will rename
+        if recipe.lora is not None:
+            torch.manual_seed(seed)
             causal = get_peft_model(causal, _peft(recipe.lora, chosen))
-        causal.peft_config["default"].base_model_name_or_path = checkpoint.name  # peft's own would be this machine's folder
-    if recipe.gradient_checkpointing:
-        causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        causal.enable_input_require_grads()
+            causal.peft_config["default"].base_model_name_or_path = checkpoint.name  # peft's own would be this machine's folder
+        if recipe.gradient_checkpointing:
+            causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            causal.enable_input_require_grads()
     return Scorer(causal, answers)
 
 

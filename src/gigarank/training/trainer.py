@@ -60,12 +60,12 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             else _reranker_loss(self.stage, Judged(output, labels, taught, log_sum), owners)
         )
         if not torch.isfinite(loss):
-            step = self.state.global_step + 1
+            step, found = self.state.global_step + 1, float(loss.detach())
             raise NonFiniteScore(
-                f"stage {self.stage.name}, step {step}: the loss is {float(loss)}; a lower learning_rate or fp32 may help; "
+                f"stage {self.stage.name}, step {step}: the loss is {found}; a lower learning_rate or fp32 may help; "
                 "the last checkpoint is as it was",
                 param="loss",
-                received=str(float(loss)),
+                received=str(found),
             )
         return loss
 
