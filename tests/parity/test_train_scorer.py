@@ -13,6 +13,7 @@ from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.tokenizer import PromptTokenizer
 from gigarank.prompt import QWEN3_EMBEDDING_V1, QWEN3_V1
+from gigarank.training.attention import NAME
 from gigarank.training.examples import Example
 from gigarank.training.packing import EmbedderTexts, PackedExamples, RerankerPrompts, collate
 from gigarank.training.recipe import Data, Stage
@@ -34,12 +35,18 @@ def batch(encodes: Any) -> dict[str, torch.Tensor]:
     return {name: found[name] for name in ("input_ids", "position_ids", "blocks", "rows", "columns")}
 
 
+def reference(name: str, attends: str) -> Any:
+    model = tiny.reference(tiny.CONFIGS[name], tiny.tensors_of(name))
+    model.set_attn_implementation(attends)
+    return model
+
+
+@pytest.mark.parametrize("attends", ["sdpa", NAME])
 @pytest.mark.parametrize("name", ["qwen3", "qwen3-untied", "qwen2", "llama"])
-def test_a_packed_query_has_the_engines_scores(name: str) -> None:
-    config = tiny.CONFIGS[name]
+def test_a_packed_query_has_the_engines_scores(name: str, attends: str) -> None:
     text = tiny.qwen_text()
     answers = Answers(text.single("yes"), text.single("no"), whole=True)
-    scorer = Scorer(tiny.reference(config, tiny.tensors_of(name)), answers)
+    scorer = Scorer(reference(name, attends), answers)
     with torch.no_grad():
         found, log_sum = scorer(**batch(RerankerPrompts(PromptTokenizer(text, QWEN3_V1, 512), STAGE)))
     pairs = [Pair("red planet", one, "Find it") for one in (*ROWS[0].documents, ROWS[1].documents[0])]
@@ -54,9 +61,22 @@ def test_a_packed_query_has_the_engines_scores(name: str) -> None:
     assert nothing is None
 
 
-def test_an_embedders_texts_have_the_engines_vectors() -> None:
+def test_both_attentions_have_the_same_gradients() -> None:
+    encodes = RerankerPrompts(PromptTokenizer(tiny.qwen_text(), QWEN3_V1, 512), STAGE)
+    gradients = []
+    for attends in ("sdpa", NAME):
+        model = reference("qwen3", attends)
+        found, _ = Scorer(model, Answers(1, 2, whole=False))(**batch(encodes))
+        (found[:, 1] - found[:, 0]).square().sum().backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("attends", ["sdpa", NAME])
+def test_an_embedders_texts_have_the_engines_vectors(attends: str) -> None:
     text = tiny.qwen_text()
-    scorer = Scorer(tiny.reference(tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3")), None)
+    scorer = Scorer(reference("qwen3", attends), None)
     with torch.no_grad():
         found, _ = scorer(**batch(EmbedderTexts(text, QWEN3_EMBEDDING_V1, STAGE, 512)))
     numerics = choose_numerics("cpu", "fp32")

@@ -184,8 +184,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_touches_no_checkpoint(train: 
 
     load: dict[str, torch.Tensor] = {}
 
-    def built(*arguments: Any) -> Any:
-        scorer = scorer_module.build(*arguments)
+    def built(*arguments: Any, **options: Any) -> Any:
+        scorer = scorer_module.build(*arguments, **options)
         load.update((name, value.data) for name, value in scorer.named_parameters() if "lora_B" in name)
         return scorer
 

@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gigarank.engine.identity import fingerprint_of
 from gigarank.engine.layout import write_json
 from gigarank.engine.loading import read_config
@@ -118,7 +120,7 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
     plan = _Plan(recipe, checkpoint, rows, options)
     if first_process():
         claim(options.output, recipe, fingerprint_of(checkpoint), plan.rows, resume=options.resume)
-    scorer = build(checkpoint, recipe, _answers(plan), recipe.stage[0].seed)
+    scorer = build(checkpoint, recipe, _answers(plan), on_cpu=options.device == "cpu" or not torch.cuda.is_available())
     results = [_stage(plan, scorer, number) for number in range(len(recipe.stage))]
     return RunResult(_finish(plan, scorer), tuple(results))
 

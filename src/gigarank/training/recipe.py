@@ -4,15 +4,17 @@ Knows names and numbers; opens no data and no model. Invariant: a recipe that wa
 known, every number within its range, and no two settings contradict each other.
 """
 
+import dataclasses
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from gigarank.errors import BadFile
 
+MISSING = "training needs the packages of gigarank[train]: pip install 'gigarank[train]'"
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The matrices of a decoder layer, by the names of transformers."""
 LISTWISE = ("infonce", "listnet", "lambda", "ranknet", "margin_mse", "mse", "kl", "bce", "sft")
@@ -136,7 +138,7 @@ class _Reader:
         if unknown := [name for name in raw if name not in known]:
             self.refuse(_join(key, unknown[0]), f"no such key; known: {', '.join(known)}", unknown[0])
         for name, item in known.items():
-            if name not in raw and item.default is MISSING and item.default_factory is MISSING:
+            if name not in raw and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
                 self.refuse(_join(key, name), "is missing", None)
         hints = get_type_hints(kind)
         return kind(**{name: self.value(hints[name], given, _join(key, name)) for name, given in raw.items()})

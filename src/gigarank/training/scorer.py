@@ -18,6 +18,7 @@ from gigarank.engine.layout import write_json
 from gigarank.engine.loading import read_config
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.training import attention
 from gigarank.training.packing import block_mask
 from gigarank.training.recipe import Lora, Recipe
 
@@ -57,9 +58,10 @@ class Scorer(nn.Module):
         """A reranker's answers (n, 2), no and yes, and their log-sum-exp (n,) or None; an embedder's vectors (n, d) of
         length 1. fp32."""
         inner = self.causal.get_base_model() if isinstance(self.causal, PeftModel) else self.causal
-        hidden = inner.model(
-            input_ids=input_ids, attention_mask=block_mask(blocks), position_ids=position_ids, use_cache=False
-        ).last_hidden_state[rows, columns]
+        packed = inner.config._attn_implementation == attention.NAME
+        seen = {"segments": attention.segments_of(blocks)} if packed else {"attention_mask": block_mask(blocks)}
+        output = inner.model(input_ids=input_ids, position_ids=position_ids, use_cache=False, **seen)
+        hidden = output.last_hidden_state[rows, columns]
         if self.answers is None:
             return F.normalize(hidden.float(), dim=-1), None
         if self.answers.whole:
@@ -99,8 +101,8 @@ class Scorer(nn.Module):
             )
 
 
-def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, seed: int) -> Scorer:
-    """The model of a recipe, its adapter drawn from the seed. Raises InvalidInput, CheckpointError."""
+def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, *, on_cpu: bool) -> Scorer:
+    """The model of a recipe, its adapter drawn from the first stage's seed. Raises InvalidInput, CheckpointError."""
     if checkpoint.adapter is not None:
         message = f"base.name: {checkpoint.name} has an adapter; merge it first (gigarank train merge)"
         raise InvalidInput(message, param="base.name", received=checkpoint.name)
@@ -108,12 +110,13 @@ def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, seed:
     chosen = None if recipe.lora is None else _layers(recipe.lora, layers)
     disable_progress_bar()
     frozen = torch.bfloat16 if recipe.base.dtype == "bf16" and recipe.lora is not None else torch.float32
-    causal = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=frozen, attn_implementation="sdpa")
+    attends = attention.NAME if on_cpu else "sdpa"  # a GPU would rather compute too much than wait for many small calls
+    causal = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=frozen, attn_implementation=attends)
     causal.config.use_cache = False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of names that transformers 5 has and 6 will rename
         if recipe.lora is not None:
-            torch.manual_seed(seed)
+            torch.manual_seed(recipe.stage[0].seed)
             causal = get_peft_model(causal, _peft(recipe.lora, chosen))
             causal.peft_config["default"].base_model_name_or_path = checkpoint.name  # peft's own would be this machine's folder
         if recipe.gradient_checkpointing:
