@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from gigarank.engine.embedder import Embedder
     from gigarank.engine.reranker import Reranker
     from gigarank.errors import GigarankError
-    from gigarank.types import EngineOptions, Numerics, Pair, Ranking, Score, Usage, Window, Windows
+    from gigarank.types import EngineOptions, FirstStage, Numerics, Pair, Ranking, Score, Usage, Window, Windows
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Embedder": "gigarank.engine.embedder",
     "EngineOptions": "gigarank.types",
+    "FirstStage": "gigarank.types",
     "GigarankError": "gigarank.errors",
     "Numerics": "gigarank.types",
     "Pair": "gigarank.types",
@@ -31,6 +32,7 @@ _HOMES = {
 __all__ = [
     "Embedder",
     "EngineOptions",
+    "FirstStage",
     "GigarankError",
     "Numerics",
     "Pair",

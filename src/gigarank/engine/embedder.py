@@ -14,10 +14,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 from gigarank.engine.identity import fingerprint_of
-from gigarank.engine.loading import Loaded, load_checkpoint
+from gigarank.engine.loading import Loaded, checked_options, load_checkpoint
 from gigarank.engine.plan import Piece
 from gigarank.engine.store import Checkpoint, locate, with_adapter
-from gigarank.engine.tokenizer import TextTokenizer, require_list, require_text
+from gigarank.engine.tokenizer import TextTokenizer, require_list, require_text, require_unicode, require_whole
 from gigarank.errors import InvalidInput, NonFiniteScore
 from gigarank.model.config import ModelConfig
 from gigarank.prompt import QWEN3_EMBEDDING_V1, EmbeddingFormat
@@ -52,9 +52,9 @@ class Embedder:
         options: EngineOptions | None = None,
     ) -> "Embedder":
         """Loads a hub id or a checkpoint folder; arguments and errors as `Reranker.load`."""
+        chosen = checked_options(options)
         checkpoint = with_adapter(locate(model, revision=revision), adapter)
         _refuse_reranker(checkpoint)
-        chosen = options or EngineOptions()
         text = TextTokenizer.from_folder(checkpoint.folder)
         loaded = load_checkpoint(checkpoint, chosen, device, dtype)
         return cls(loaded, text)
@@ -103,6 +103,10 @@ class Embedder:
         require_list(texts, param)
         for index, text in enumerate(texts):
             require_text(text, f"{param}[{index}]")
+            require_unicode(text, f"{param}[{index}]")
+        if task is not None:
+            require_text(task, "task")
+            require_unicode(task, "task")
         asked = texts if task is None else [self.prompt.query(task, text) for text in texts]
         room = self.max_tokens - len(self._end_ids)
         return [ids[:room] + self._end_ids for ids in self._text.plain(asked, param)]
@@ -117,6 +121,7 @@ class Embedder:
     def check_dimensions(self, dimensions: int | None) -> int:
         """The size of a vector; None is the model's own. Raises InvalidInput."""
         size = self.config.hidden_size if dimensions is None else dimensions
+        require_whole(size, "dimensions")
         if not 1 <= size <= self.config.hidden_size:
             raise InvalidInput(
                 f"dimensions: must be from 1 to {self.config.hidden_size}, not {size}",

@@ -27,21 +27,25 @@ from gigarank import catalogue
 from gigarank.engine.download import DownloadProgress
 from gigarank.errors import CheckpointError, ModelUnavailable, UnknownModel
 
-_PATTERNS = ["config.json", "tokenizer.json", "gigarank.json", "*.safetensors", "model.safetensors.index.json"]
+_WORDS = ["config.json", "tokenizer.json", "gigarank.json"]
+_PATTERNS = [*_WORDS, "*.safetensors", "model.safetensors.index.json"]
 _PROBE_SECONDS = 5.0
 
 
-def cached(repository: str, revision: str | None = None) -> Path | None:
-    """The complete checkpoint in the hub's cache, or None. No network."""
+def cached(repository: str, revision: str | None = None, *, weights: bool = True) -> Path | None:
+    """The complete checkpoint in the hub's cache, or None; without `weights` its config and tokenizer are enough. No
+    network."""
     try:
-        folder = snapshot_download(repository, revision=revision, allow_patterns=_PATTERNS, local_files_only=True)
+        folder = snapshot_download(repository, revision=revision, allow_patterns=_wanted(weights), local_files_only=True)
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    return None if missing_files(Path(folder)) else Path(folder)
+    return None if missing_files(Path(folder), weights=weights) else Path(folder)
 
 
-def fetch(repository: str, revision: str | None = None, progress: DownloadProgress | None = None) -> Path:
-    """Brings the checkpoint into the hub's cache.
+def fetch(
+    repository: str, revision: str | None = None, progress: DownloadProgress | None = None, *, weights: bool = True
+) -> Path:
+    """Brings the checkpoint into the hub's cache; without `weights` its config and tokenizer.
 
     Raises UnknownModel where the hub has no such repository or revision for this user, ModelUnavailable where it cannot
     be asked (that is known after seconds: one short request goes before the transfer), CheckpointError where the
@@ -49,7 +53,8 @@ def fetch(repository: str, revision: str | None = None, progress: DownloadProgre
     """
     try:
         HfApi().model_info(repository, revision=revision, timeout=_PROBE_SECONDS)
-        folder = snapshot_download(repository, revision=revision, allow_patterns=_PATTERNS, tqdm_class=_bar(progress))
+        wanted = _wanted(weights)
+        folder = snapshot_download(repository, revision=revision, allow_patterns=wanted, tqdm_class=_bar(progress))
     except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise _refused(repository, revision, error) from error
     except OfflineModeIsEnabled as error:
@@ -61,14 +66,20 @@ def fetch(repository: str, revision: str | None = None, progress: DownloadProgre
         raise _unavailable(repository, f"{constants.ENDPOINT} could not be asked: {said}") from error
     except OSError as error:
         raise _unavailable(repository, f"it could not be written to {constants.HF_HUB_CACHE}: {error}") from error
-    if missing := missing_files(Path(folder)):
+    if missing := missing_files(Path(folder), weights=weights):
         raise CheckpointError(f"{repository}: the repository holds no {', '.join(missing)}", received=missing)
     return Path(folder)
 
 
-def missing_files(folder: Path) -> list[str]:
+def _wanted(weights: bool) -> list[str]:
+    return _PATTERNS if weights else _WORDS
+
+
+def missing_files(folder: Path, *, weights: bool = True) -> list[str]:
     """What a checkpoint folder lacks: config.json, tokenizer.json, the weights, or single shards that its index names."""
     missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    if not weights:
+        return missing
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
@@ -95,9 +106,11 @@ def _refused(repository: str, revision: str | None, error: Exception) -> Unknown
 
 
 def _unavailable(repository: str, said: str) -> ModelUnavailable:
+    known = catalogue.find(repository) is not None
+    misspelt = "" if known else f" (nearest known names: {', '.join(catalogue.unknown(repository).limit)})"
     return ModelUnavailable(
         f"{repository} is not on this machine (looked in {constants.HF_HUB_CACHE}), and {said}; fetch it where the hub can be "
-        f"reached, or copy its folder here and name the folder",
+        f"reached, or copy its folder here and name the folder{misspelt}",
         param="model",
         received=repository,
     )

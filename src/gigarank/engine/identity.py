@@ -1,10 +1,12 @@
 """What a model is, in 64 hexadecimal digits: equal where the scores come from the same bytes.
 
-Reads whole files, so it is asked for only where results are kept. Invariant: any change of weights, config, tokenizer, prompt
+The whole fingerprint reads whole files, so it is asked for only where results leave the machine; the quick one is for what
+stays on it. Invariant of the whole one: any change of weights, config, tokenizer, prompt
 note or adapter gives another fingerprint; a folder's name and place do not count.
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from gigarank.engine.download import file_sha256
@@ -12,6 +14,7 @@ from gigarank.engine.store import Checkpoint
 
 _COUNTED = ("config.json", "tokenizer.json", "gigarank.json", "*.safetensors", "model.safetensors.index.json")
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_ENDS_BYTES = 65_536  # of a file's beginning and end, which count beside its size and time
 
 
 def fingerprint(folder: Path, adapter: Path | None = None) -> str:
@@ -26,3 +29,24 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> str:
 def fingerprint_of(checkpoint: Checkpoint | None) -> str:
     """The fingerprint of where a model came from; "" for one that never was a file."""
     return "" if checkpoint is None else fingerprint(checkpoint.folder, checkpoint.adapter)
+
+
+def quick_fingerprint(checkpoint: Checkpoint, purpose: str) -> str:
+    """sha256 over `purpose`, and over name, size, time and both ends of every file that the weights depend on: for what is
+    made from weights faster than whole files are read."""
+    digest = hashlib.sha256(purpose.encode())
+    for path in _weight_files(checkpoint):
+        known = path.stat()
+        digest.update(f"\n{path.name} {known.st_size} {known.st_mtime_ns}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_ENDS_BYTES))
+            file.seek(max(0, known.st_size - _ENDS_BYTES))
+            digest.update(file.read(_ENDS_BYTES))
+    return digest.hexdigest()
+
+
+def _weight_files(checkpoint: Checkpoint) -> Iterator[Path]:
+    yield from sorted(checkpoint.folder.glob("*.safetensors"))
+    yield checkpoint.folder / "config.json"
+    if checkpoint.adapter is not None:
+        yield from (checkpoint.adapter / name for name in _ADAPTER)

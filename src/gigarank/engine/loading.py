@@ -9,10 +9,12 @@ from pathlib import Path
 
 from gigarank.engine import adapters
 from gigarank.engine.json_file import read_json
-from gigarank.engine.numerics import choose_numerics, placement
+from gigarank.engine.numerics import Matrices, choose_numerics, placement
 from gigarank.engine.plan import Limits
+from gigarank.engine.quantized_cache import QuantizedCache
 from gigarank.engine.runner import Runner
-from gigarank.engine.store import Checkpoint
+from gigarank.engine.store import Checkpoint, cache_folder
+from gigarank.engine.tokenizer import require_kind, require_whole
 from gigarank.errors import InvalidInput
 from gigarank.model.config import ModelConfig, parse_config
 from gigarank.model.decoder import Decoder
@@ -39,16 +41,41 @@ def load_checkpoint(checkpoint: Checkpoint, options: EngineOptions, device: str,
     source: TensorSource = TensorFiles(checkpoint.folder)
     if checkpoint.adapter is not None:
         source = adapters.merged(source, config, checkpoint.adapter, checkpoint.model)
-    loaded = assemble(checkpoint.name, config, source, options, choose_numerics(device, dtype))
+    numerics, matrices = choose_numerics(device, dtype), None
+    if numerics.dtype == "int8" and options.keep_quantized:
+        matrices = QuantizedCache(cache_folder(), checkpoint).matrix
+    loaded = assemble(checkpoint.name, config, source, options, numerics, matrices)
     return replace(loaded, checkpoint=checkpoint)
 
 
-def assemble(name: str, config: ModelConfig, source: TensorSource, options: EngineOptions, numerics: Numerics) -> Loaded:
-    """A model from tensors wherever they come from: files, or random weights in tests and benchmarks."""
+def assemble(
+    name: str,
+    config: ModelConfig,
+    source: TensorSource,
+    options: EngineOptions,
+    numerics: Numerics,
+    matrices: Matrices | None = None,
+) -> Loaded:
+    """A model from tensors wherever they come from: files, or random weights in tests and benchmarks. `matrices`: where its
+    quantised ones come from."""
     limits, longest = _limits(options), pair_limit(options, config)
-    weights = load_weights(source, config, placement(numerics))
+    weights = load_weights(source, config, placement(numerics, matrices))
     decoder = Decoder(config, weights, longest, padded=numerics.attention == "padded")
     return Loaded(name, config, numerics, Runner(decoder, limits), longest)
+
+
+def checked_options(options: EngineOptions | None) -> EngineOptions:
+    """The options, or all defaults. Raises InvalidInput for what are none, for counts that are no whole numbers, and
+    for a negative score_cache."""
+    if options is None:
+        return EngineOptions()
+    require_kind(options, EngineOptions, "EngineOptions", "options")
+    for name in ("max_pair_tokens", "max_batch_tokens", "max_kept_tokens", "score_cache"):
+        if (value := getattr(options, name)) is not None or name != "max_pair_tokens":
+            require_whole(value, name)
+    if options.score_cache < 0:
+        raise _out_of_range("score_cache", 0, options.score_cache, "at least")
+    return options
 
 
 def read_config(folder: Path) -> ModelConfig:

@@ -12,7 +12,8 @@ _FORGETS = 0.9  # the weight of what was measured before, at each batch: the rat
 @dataclass(frozen=True, slots=True)
 class Counters:
     """`room_tokens`: what the batches could have held; `interruptions`: batches that ran in another's pause;
-    `failed_batches` ended in an exception; `busy_s`: seconds in which the model computed."""
+    `failed_batches` ended in an exception; `busy_s`: seconds in which the model computed. `score_hits`, `score_misses`: prompts
+    whose score was kept from before, and those that were looked for in vain."""
 
     batches: int = 0
     interruptions: int = 0
@@ -20,6 +21,8 @@ class Counters:
     tokens: int = 0
     room_tokens: int = 0
     busy_s: float = 0.0
+    score_hits: int = 0
+    score_misses: int = 0
 
     @property
     def batch_fill(self) -> float:

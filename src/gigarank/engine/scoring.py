@@ -1,19 +1,19 @@
-"""From hidden states to scores: one logit a reading, and of a document's windows the best.
+"""From hidden states to scores: one logit a reading, some of them kept from before.
 
-Knows the yes/no answer and a request's readings; no texts, no queue. Invariant: a logit is computed row by row, so that it
-does not depend on how many stand beside it.
+Knows the yes/no answer, a request's tally, and which of its logits are kept; no texts, no queue. Invariant: a logit is
+computed row by row, so that it does not depend on how many stand beside it.
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from gigarank.engine.request import Reading
-from gigarank.errors import NonFiniteScore
-from gigarank.types import Score
+from gigarank.engine.plan import ancestors
+from gigarank.engine.request import Encoded
+from gigarank.engine.score_cache import KeptScores
+from gigarank.engine.tally import Tally
 
 
 @torch.inference_mode()
@@ -22,59 +22,36 @@ def answer_logits(hidden: Tensor, answer: Tensor) -> list[float]:
     return [float(torch.dot(row, answer)) for row in hidden.to(answer.dtype)]
 
 
-class Scores:
-    """The scores of one request's pairs, as far as they are computed. `broken`: pairs for which the model gave no number."""
+class Scores(Tally):
+    """A tally that takes hidden states. `recalled`: pieces that need not be computed, since what they lead to was kept;
+    contexts among them."""
 
-    def __init__(self, readings: Mapping[int, Reading], answer: Tensor) -> None:
-        self._readings = readings
+    def __init__(self, encoded: Encoded, answer: Tensor, kept: KeptScores | None = None) -> None:
+        """Takes from `kept` what is there, and then nobody wants these pieces of `encoded` any more."""
+        super().__init__(encoded)
         self._answer = answer
-        self._best: dict[int, Score] = {}
-        self._unread = Counter(reading.pair for reading in readings.values())
-        self.broken: dict[int, float] = {}
+        self.recalled: frozenset[int] = frozenset()
+        self._kept = kept
+        self._keys: dict[int, bytes] = {}  # of the readings whose logits are to be kept
+        if kept is not None:
+            self._recall(kept, encoded)
 
     def absorb(self, pieces: Sequence[int], hidden: Tensor) -> None:
         """Takes the hidden states (n, hidden_size) of n wanted pieces."""
-        for piece, logit in zip(pieces, answer_logits(hidden, self._answer), strict=True):
-            reading = self._readings[piece]
-            self._unread[reading.pair] -= 1
-            if math.isfinite(logit):
-                self._keep_best(_as_score(reading, logit))
+        logits = dict(zip(pieces, answer_logits(hidden, self._answer), strict=True))
+        for piece, logit in logits.items():
+            self.take(piece, logit)
+        if self._kept is not None:
+            self._kept.keep((self._keys[piece], logit) for piece, logit in logits.items() if math.isfinite(logit))
+
+    def _recall(self, kept: KeptScores, encoded: Encoded) -> None:
+        keys = kept.keys(encoded.pieces, encoded.ids)
+        known = set()
+        for piece, logit in zip(self._readings, kept.find([keys[piece] for piece in self._readings]), strict=True):
+            if logit is None:
+                self._keys[piece] = keys[piece]
             else:
-                self.broken.setdefault(reading.pair, logit)
-
-    def score(self, pair: int) -> Score | None:
-        """None while a window of it is not computed, and where one is broken."""
-        return None if self._unread[pair] or pair in self.broken else self._best.get(pair)
-
-    @property
-    def pairs_left(self) -> int:
-        return sum(1 for windows in self._unread.values() if windows)
-
-    def _keep_best(self, score: Score) -> None:
-        """Of a document's windows the best counts; of equal ones the first."""
-        held = self._best.get(score.index)
-        if held is None or (score.logit, -_place(score)) > (held.logit, -_place(held)):
-            self._best[score.index] = score
-
-
-def not_finite(name: str, logit: float) -> NonFiniteScore:
-    """The error of a document called `name`."""
-    return NonFiniteScore(
-        f"{name}: the model's score is {logit}; its weights or this precision are broken", param=name, received=str(logit)
-    )
-
-
-def _as_score(reading: Reading, logit: float) -> Score:
-    tokens = reading.part.stop - reading.part.start
-    return Score(reading.pair, _sigmoid(logit), logit, tokens, reading.truncated, reading.window)
-
-
-def _place(score: Score) -> int:
-    return 0 if score.window is None else score.window.index
-
-
-def _sigmoid(logit: float) -> float:
-    if logit >= 0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    small = math.exp(logit)
-    return small / (1.0 + small)
+                self.take(piece, logit)
+                known.add(piece)
+        self.recalled = frozenset(known.union(*(ancestors(encoded.pieces, piece) for piece in known)))
+        encoded.leave_out(known)

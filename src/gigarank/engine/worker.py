@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from gigarank.engine.answers import Answer
@@ -19,9 +20,10 @@ from gigarank.engine.backlog import Backlog, Running
 from gigarank.engine.embedder import Embedder
 from gigarank.engine.jobs import QueueLength, QueueLimits, Ticket, Urgency
 from gigarank.engine.meter import Counters, Meter
+from gigarank.engine.portion import Portion, PortionTask
 from gigarank.engine.reranker import Reranker
 from gigarank.engine.tasks import AnswerTask, Embedding, EmbedTask, ScoreTask
-from gigarank.engine.work import Prompt, Result, Work
+from gigarank.engine.work import Admit, Prompt, Result, Work
 from gigarank.errors import GigarankError, InvalidInput, ShuttingDown, WorkerFailed
 
 _FAILURES_THAT_END = 2
@@ -61,24 +63,33 @@ class Worker:
         task: str | None = None,
         dimensions: int | None = None,
         urgency: Urgency | None = None,
+        admit: Admit | None = None,
     ) -> Ticket[Embedding]:
         """Vectors of documents (`task` None) or of queries of a task; "" is the default task. All or nothing: DeadlineExceeded
         where the deadline passes first. Errors as `score`, and NonFiniteScore."""
         if not isinstance(self._model, Embedder):
             raise _wrong_kind(self._model.name, "a reranker, not an embedder")
-        return self._backlog.submit(EmbedTask(self._model, texts, task, dimensions), urgency or Urgency())
+        return self._backlog.submit(EmbedTask(self._model, texts, task, dimensions, admit), urgency or Urgency())
 
-    def answer(self, prompts: Sequence[Prompt], urgency: Urgency | None = None) -> Ticket[list[Answer]]:
+    def answer(
+        self, prompts: Sequence[Prompt], urgency: Urgency | None = None, admit: Admit | None = None
+    ) -> Ticket[list[Answer]]:
         """The exact log-probabilities of the answer words after whole prompts, as text in which special tokens count as
         such, as token ids, or as Turns. All or nothing, as `embed`."""
-        return self._backlog.submit(AnswerTask(self._reranker(), prompts), urgency or Urgency())
+        return self._backlog.submit(AnswerTask(self._reranker(), prompts, admit), urgency or Urgency())
+
+    def logits(self, asked: Portion, urgency: Urgency | None = None) -> Ticket[list[float]]:
+        """Of pieces that are tokens already, all or nothing; one may be no number. Errors as `score`."""
+        return self._backlog.submit(PortionTask(self._reranker(), asked), urgency or Urgency())
 
     def queue(self) -> QueueLength:
         """What is accepted and not answered."""
         return self._backlog.length()
 
     def counters(self) -> Counters:
-        return self._meter.counters
+        kept = self._model.kept_scores if isinstance(self._model, Reranker) else None
+        counted = self._meter.counters
+        return counted if kept is None else replace(counted, score_hits=kept.hits, score_misses=kept.misses)
 
     def tokens_per_second(self) -> float:
         """Of the last batches; 0 before the first."""
@@ -92,11 +103,17 @@ class Worker:
         """Accepts nothing more; answers what was accepted, unless `drain` is False or `timeout_s` has passed: then the rest
         ends with ShuttingDown. Returns when the thread has ended, or hangs for `ending_s` seconds more: then `alive` is True,
         and the thread is left to itself."""
-        self._backlog.close(_shutting_down)
+        self._backlog.close(self._closed)
         if drain:
             self._thread.join(timeout_s)
-        self._backlog.end_all(_shutting_down)
+        self._backlog.end_all(self._closed)
         self._thread.join(ending_s)
+
+    def _closed(self) -> GigarankError:
+        """Why nothing more is answered; a worker that failed says so also when it is closed before its thread has."""
+        if self._failures >= _FAILURES_THAT_END:
+            return _has_ended(self._model.name)
+        return ShuttingDown("the model is being closed", retry_after=1.0)
 
     def _reranker(self) -> Reranker:
         if not isinstance(self._model, Reranker):
@@ -110,7 +127,7 @@ class Worker:
                 self._compute(running, inside=False)
         finally:
             self._ended = True
-            self._backlog.end_all(partial(WorkerFailed, f"{self._model.name}: the worker has ended"))
+            self._backlog.end_all(partial(_has_ended, self._model.name))
 
     def _compute(self, running: Running, *, inside: bool) -> None:
         """One batch; `inside` another's pause it is not interrupted again."""
@@ -145,8 +162,8 @@ class Worker:
                 raise _Abandoned
 
 
-def _shutting_down() -> GigarankError:
-    return ShuttingDown("the model is being closed", retry_after=1.0)
+def _has_ended(name: str) -> WorkerFailed:
+    return WorkerFailed(f"{name}: the worker has ended")
 
 
 def _wrong_kind(name: str, what: str) -> InvalidInput:

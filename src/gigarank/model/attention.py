@@ -1,8 +1,8 @@
 """Attention of one segment: its queries over the keys before it (its context) and, causally, its own.
 
-`naive_attention` is the slow, obvious twin; `segment_attention` is what runs. Knows no layers and no batches. Invariant: the
-result depends on this segment's queries, keys and values alone, and the kernel is chosen by its own lengths, so that a
-score cannot depend on what else is computed beside it.
+`naive_attention` is the slow, obvious twin; `segment_attention` is what runs, in place. Knows no layers and no batches.
+Invariant: the result depends on this segment's queries, keys and values alone, and the kernel is chosen by its own lengths, so
+that a score cannot depend on what else is computed beside it.
 
 Shapes: queries (length, heads, head_dim); keys and values (context + length, kv_heads, head_dim), the context first. Query
 head h reads key head h // (heads // kv_heads).
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _MASK_ELEMENTS = 4_000_000  # bounds the explicit mask of a long segment behind a long context: 16 MB in fp32
-_PART_ROWS = 64  # queries of a short segment taken at once: smaller parts skip more, and keep the kernel less busy
+_PART_ROWS = 96  # queries of a short segment taken at once: smaller parts skip more, and are slower products
 _TABLE_KEYS = 640  # beyond, skipping the upper triangle saves more than computing the context's rows costs
 
 
@@ -33,35 +33,55 @@ def naive_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.stack(outputs, dim=1)
 
 
-def segment_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """As `naive_attention`, by torch's fused kernel, in bounded memory. Returns (length, heads, head_dim)."""
+def segment_attention(queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    """As `naive_attention`, in bounded memory, written over the queries (length, heads, head_dim)."""
     length, seen = queries.shape[0], keys.shape[0]
     context = seen - length
     if length == 1:
-        return _fused(queries, keys, values, mask=None, causal=False)
-    if context == 0:
-        return _fused(queries, keys, values, mask=None, causal=True)
-    if seen <= _TABLE_KEYS:
-        return _short_segment(queries, keys, values, context)
-    if context <= length:
+        queries.copy_(_fused(queries, keys, values, mask=None, causal=False))
+    elif seen <= _TABLE_KEYS and (context or _has_products(queries)):
+        _short_segment(queries, keys, values, context)
+    elif context == 0:
+        queries.copy_(_fused(queries, keys, values, mask=None, causal=True))
+    elif context <= length:
         # The fused kernel's causal mask starts at the first key: give it a row for every key, and drop the context's.
         padded = torch.cat((queries.new_zeros(context, *queries.shape[1:]), queries))
-        return _fused(padded, keys, values, mask=None, causal=True)[context:]
-    return _long_context(queries, keys, values, context)
+        queries.copy_(_fused(padded, keys, values, mask=None, causal=True)[context:])
+    else:
+        _long_context(queries, keys, values, context)
 
 
-def _short_segment(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
+def _short_segment(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> None:
     """Equal parts of the queries, each over the keys up to its last row's: what lies above the diagonal is mostly skipped."""
+    mix = _by_products if _has_products(queries) else _by_kernel
     length = queries.shape[0]
     step = -(-length // -(-length // _PART_ROWS))
-    table = _causal_table(queries.dtype, queries.device)
-    outputs = []
     for start in range(0, length, step):
         part = queries[start : start + step]
         first, seen = context + start, context + start + part.shape[0]
-        mask = table[first:seen, :seen]
-        outputs.append(_fused(part, keys[:seen], values[:seen], mask=mask, causal=False))
-    return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+        mix(part, keys[:seen], values[:seen], first)
+
+
+def _has_products(queries: Tensor) -> bool:
+    """Half precision would round the scores between the products."""
+    return queries.device.type == "cpu" and queries.element_size() >= 4
+
+
+def _by_kernel(queries: Tensor, keys: Tensor, values: Tensor, first: int) -> None:
+    mask = _causal_table(queries.dtype, queries.device)[first : keys.shape[0], : keys.shape[0]]
+    queries.copy_(_fused(queries, keys, values, mask=mask, causal=False))
+
+
+def _by_products(queries: Tensor, keys: Tensor, values: Tensor, first: int) -> None:
+    """Two products and a softmax for all query heads of a key head together: faster on a CPU than its fused kernel, whose
+    products are of one query head and few rows. The scores are (kv_heads, rows * group, keys)."""
+    rows, heads, head_dim = queries.shape
+    kv_heads, group, seen = keys.shape[1], heads // keys.shape[1], keys.shape[0]
+    grouped = queries.view(rows, kv_heads, group, head_dim).transpose(0, 1)  # (kv_heads, rows, group, head_dim)
+    asked = grouped.reshape(kv_heads, rows * group, head_dim)
+    mask = _grouped_table(group, queries.dtype)[first * group : seen * group, :seen]
+    scores = torch.baddbmm(mask.expand(kv_heads, -1, -1), asked, keys.permute(1, 2, 0), alpha=head_dim**-0.5)
+    grouped.copy_(torch.bmm(scores.softmax(dim=-1), values.transpose(0, 1)).view_as(grouped))
 
 
 @lru_cache(maxsize=8)
@@ -70,16 +90,20 @@ def _causal_table(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.full((_TABLE_KEYS, _TABLE_KEYS), float("-inf"), dtype=dtype, device=device).triu_(1)
 
 
-def _long_context(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> Tensor:
+@lru_cache(maxsize=8)
+def _grouped_table(group: int, dtype: torch.dtype) -> Tensor:
+    """The same with every row `group` times: once for each query head of a key head."""
+    return _causal_table(dtype, torch.device("cpu")).repeat_interleave(group, 0)
+
+
+def _long_context(queries: Tensor, keys: Tensor, values: Tensor, context: int) -> None:
     """A short segment behind a long context: a mask of its own, some queries at a time."""
     step = max(16, _MASK_ELEMENTS // keys.shape[0])
-    outputs = []
     for start in range(0, queries.shape[0], step):
         part = queries[start : start + step]
         seen = context + start + part.shape[0]
         mask = torch.ones(part.shape[0], seen, dtype=torch.bool, device=queries.device).tril(context + start)
-        outputs.append(_fused(part, keys[:seen], values[:seen], mask=mask, causal=False))
-    return torch.cat(outputs)
+        part.copy_(_fused(part, keys[:seen], values[:seen], mask=mask, causal=False))
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool) -> Tensor:

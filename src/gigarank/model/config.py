@@ -4,6 +4,7 @@ Knows no tensors. Reads the keys of transformers 4 (`rope_theta`, `torch_dtype`)
 Invariant: a ModelConfig describes a model that this engine computes exactly; all others never become one.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from gigarank.errors import CheckpointError, UnsupportedArchitecture
 
 MODEL_TYPES = ("qwen3", "qwen2", "llama")
 _DEFAULT_ROPE_THETA = 10_000.0
+_MOST, _MOST_LAYERS = 2**31 - 1, 10_000  # beyond any model: the names of so many tensors would fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,36 +87,52 @@ def parse_config(raw: Mapping[str, Any]) -> ModelConfig:
     config = ModelConfig(
         model_type=model_type,
         hidden_size=hidden,
-        num_hidden_layers=_positive(raw, "num_hidden_layers"),
+        num_hidden_layers=_positive(raw, "num_hidden_layers", most=_MOST_LAYERS),
         num_attention_heads=heads,
         num_key_value_heads=_positive(raw, "num_key_value_heads", default=heads),
         head_dim=_positive(raw, "head_dim", default=hidden // heads),
         intermediate_size=_positive(raw, "intermediate_size"),
         vocab_size=_positive(raw, "vocab_size"),
-        tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        tie_word_embeddings=_flag(raw, "tie_word_embeddings"),
         rope_theta=_rope_theta(raw),
         rms_norm_eps=_number(raw.get("rms_norm_eps", 1e-6), "rms_norm_eps"),
         max_position_embeddings=_positive(raw, "max_position_embeddings"),
         qk_norm=model_type == "qwen3",
-        qkv_bias=model_type == "qwen2" or bool(raw.get("attention_bias", False)),
-        output_bias=model_type != "qwen2" and bool(raw.get("attention_bias", False)),
+        qkv_bias=model_type == "qwen2" or _flag(raw, "attention_bias"),
+        output_bias=model_type != "qwen2" and _flag(raw, "attention_bias"),
     )
     _check_dimensions(config)
     return config
 
 
-def _positive(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:
+def _positive(raw: Mapping[str, Any], key: str, default: int | None = None, most: int = _MOST) -> int:
     value = raw.get(key)
     if value is None:
         value = default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise CheckpointError(
-            f"config.json: {key} must be a whole number of at least 1, not {value!r}",
+            f"config.json: {key} must be a whole number from 1 to {most:,}, not {value!r}",
             param=key,
-            limit=1,
+            limit=most,
             received=value,
         )
     return value
+
+
+def _flag(raw: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    value = raw.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise CheckpointError(f"config.json: {key} must be true or false, not {value!r}", param=key, received=value)
+    return value
+
+
+def _layer_types(raw: Mapping[str, Any]) -> set[str]:
+    kinds = raw.get("layer_types") or []
+    if not isinstance(kinds, list):
+        raise CheckpointError(f"config.json: layer_types must be a list, not {kinds!r}", param="layer_types", received=kinds)
+    return {str(kind) for kind in kinds}
 
 
 def _check_dimensions(config: ModelConfig) -> None:
@@ -134,7 +152,7 @@ def _check_dimensions(config: ModelConfig) -> None:
 
 
 def _number(value: object, key: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
         raise CheckpointError(f"config.json: {key} must be a number above 0, not {value!r}", param=key, received=value)
     return float(value)
 
@@ -158,25 +176,25 @@ def _rope_theta(raw: Mapping[str, Any]) -> float:
 
 def _refuse_unknown_variants(raw: Mapping[str, Any]) -> None:
     rope = _rope(raw)
-    layer_types = {str(kind) for kind in raw.get("layer_types") or ()}
     per_layer_rope = ", ".join(sorted(key for key, value in rope.items() if isinstance(value, Mapping)))
-    sliding = raw.get("use_sliding_window", raw.get("model_type") != "qwen3" and bool(raw.get("sliding_window")))
-    refused: dict[str, tuple[Any, set[Any]]] = {
-        "rope_scaling": (str(rope.get("rope_type") or rope.get("type") or "default"), {"default"}),
-        "rope_parameters": (per_layer_rope, {""}),
-        "partial_rotary_factor": (rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0, {1.0}),
-        "hidden_act": (raw.get("hidden_act", "silu"), {"silu", "swish"}),
-        "use_sliding_window": (bool(sliding), {False}),
-        "layer_types": (", ".join(sorted(layer_types - {"full_attention"})), {""}),
-        "mlp_bias": (bool(raw.get("mlp_bias")), {False}),
-        "quantization_config": (bool(raw.get("quantization_config")), {False}),
-        "pretraining_tp": (raw.get("pretraining_tp") or 1, {1}),
+    slides = raw.get("model_type") != "qwen3" and bool(raw.get("sliding_window"))  # unless the file says that it does not
+    rotated = next((found for place in (rope, raw) if (found := place.get("partial_rotary_factor")) is not None), 1.0)
+    refused: dict[str, tuple[Any, list[Any]]] = {
+        "rope_scaling": (str(rope.get("rope_type") or rope.get("type") or "default"), ["default"]),
+        "rope_parameters": (per_layer_rope, [""]),
+        "partial_rotary_factor": (rotated, [1.0]),
+        "hidden_act": (raw.get("hidden_act", "silu"), ["silu", "swish"]),
+        "use_sliding_window": (_flag(raw, "use_sliding_window", slides), [False]),
+        "layer_types": (", ".join(sorted(_layer_types(raw) - {"full_attention"})), [""]),
+        "mlp_bias": (_flag(raw, "mlp_bias"), [False]),
+        "quantization_config": (bool(raw.get("quantization_config")), [False]),
+        "pretraining_tp": (raw.get("pretraining_tp") or 1, [1]),
     }
     for key, (value, allowed) in refused.items():
         if value not in allowed:
             raise UnsupportedArchitecture(
                 f"config.json: {key} {value!r} is not supported: this engine would compute other scores than the model",
                 param=key,
-                limit=sorted(allowed),
+                limit=allowed,
                 received=value,
             )

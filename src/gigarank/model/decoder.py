@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gigarank.model.attention import padded_attention, segment_attention
 from gigarank.model.config import ModelConfig
-from gigarank.model.layers import Rotary, RotaryRows, rms_norm, rotate
+from gigarank.model.layers import Rotary, Turn, rms_norm
 from gigarank.model.linear import ROW_MULTIPLE
 from gigarank.model.packed import Context, Kept, KeyValues, PackedBatch
 from gigarank.model.weights import LayerWeights, Weights
@@ -62,33 +62,34 @@ class Decoder:
         keys = hidden.new_empty(rows, self.config.num_key_value_heads, self.config.head_dim)
         return _Space(queries, KeyValues(keys, torch.empty_like(keys)), hidden.new_empty(min(rows, TILE_ROWS), hidden.shape[1]))
 
-    def _project(self, hidden: Tensor, layer: LayerWeights, rotary: RotaryRows, space: "_Space", last: bool = False) -> None:
+    def _project(self, hidden: Tensor, layer: LayerWeights, rotary: Turn, space: "_Space", last: bool = False) -> None:
         """Fills `space` with the keys and values of all rows, and, but for the `last` layer, with their queries."""
         keys, values = space.own.keys, space.own.values
         for rows in _tiles(hidden.shape[0]):
             normed = rms_norm(hidden[rows], layer.input_norm, self.config.rms_norm_eps, space.tile(rows))
-            turn = (rotary[0][rows], rotary[1][rows])
-            self._turn(layer.key(normed), layer.key_norm, turn, keys[rows])
-            values[rows] = layer.value(normed).view_as(values[rows])
+            turn, read = rotary[rows], layer.key.prepare(normed)
+            self._turn(layer.key(read), layer.key_norm, turn, keys[rows])
+            values[rows] = layer.value(read).view_as(values[rows])
             if not last:
-                self._turn(layer.query(normed), layer.query_norm, turn, space.queries[rows])
+                self._turn(layer.query(read), layer.query_norm, turn, space.queries[rows])
 
-    def _turn(self, flat: Tensor, norm: Tensor | None, rotary: RotaryRows, out: Tensor) -> None:
+    def _turn(self, flat: Tensor, norm: Tensor | None, turn: Turn, out: Tensor) -> None:
         """Splits rows into heads, norms them where the model does, and turns them by their positions into `out`."""
         heads = flat.view_as(out)
         if norm is not None:
             heads = rms_norm(heads, norm, self.config.rms_norm_eps, heads)
-        rotate(heads, *rotary, out)
+        turn.apply(heads, out)
 
     def _finish(self, hidden: Tensor, mixed: Tensor, layer: LayerWeights, space: "_Space") -> None:
         """Adds the attention's output and the MLP to the residual stream `hidden`, in place."""
         for rows in _tiles(hidden.shape[0]):
             middle = layer.output.plus(mixed[rows], hidden[rows])
             normed = rms_norm(middle, layer.post_norm, self.config.rms_norm_eps, space.tile(rows))
-            gated = layer.up.times(normed, layer.gate.silu(normed))
+            read = layer.gate.prepare(normed)
+            gated = layer.up.times(read, layer.gate.silu(read))
             hidden[rows] = layer.down.plus(gated, middle)
 
-    def _last_layer(self, hidden: Tensor, context: Context, rotary: RotaryRows, space: "_Space") -> Tensor:
+    def _last_layer(self, hidden: Tensor, context: Context, rotary: Turn, space: "_Space") -> Tensor:
         """The last layer: keys and values of all rows, the rest for the asked rows, padded to the row multiple."""
         layer, index = self.weights.layers[-1], len(self.weights.layers) - 1
         own = space.own
@@ -98,12 +99,11 @@ class Decoder:
         asked = hidden[rows]
         queries = space.queries[: len(rows)]
         normed = rms_norm(asked, layer.input_norm, self.config.rms_norm_eps)
-        self._turn(layer.query(normed), layer.query_norm, (rotary[0][rows], rotary[1][rows]), queries)
+        self._turn(layer.query(normed), layer.query_norm, rotary[rows], queries)
         places = {row: place for place, row in enumerate(context.batch.outputs.tolist())}
         for segment, visible in context.layer(index, own):
             if (place := places.get(segment.stop - 1)) is not None:
-                one = slice(place, place + 1)
-                queries[one] = segment_attention(queries[one], visible.keys, visible.values)
+                segment_attention(queries[place : place + 1], visible.keys, visible.values)
         self._finish(asked, queries.flatten(1), layer, space)
         return asked
 
@@ -126,8 +126,7 @@ class _Space:
 def _mix_segments(queries: Tensor, own: KeyValues, context: Context, index: int) -> None:
     """Writes every segment's attention over its queries (rows, heads, head_dim), one segment at a time."""
     for segment, visible in context.layer(index, own):
-        rows = slice(segment.start, segment.stop)
-        queries[rows] = segment_attention(queries[rows], visible.keys, visible.values)
+        segment_attention(queries[segment.start : segment.stop], visible.keys, visible.values)
 
 
 def _mix_padded(queries: Tensor, own: KeyValues, context: Context, index: int) -> None:
@@ -136,7 +135,7 @@ def _mix_padded(queries: Tensor, own: KeyValues, context: Context, index: int) -
         if len(segments) == 1:
             rows = slice(segments[0].start, segments[0].stop)
             keys, values = torch.cat((before.keys, own.keys[rows])), torch.cat((before.values, own.values[rows]))
-            queries[rows] = segment_attention(queries[rows], keys, values)
+            segment_attention(queries[rows], keys, values)
             continue
         starts = torch.tensor([segment.start for segment in segments], device=queries.device)[:, None]
         lengths = torch.tensor([segment.length for segment in segments], device=queries.device)[:, None]

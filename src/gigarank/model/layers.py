@@ -3,6 +3,9 @@
 Knows no weights' names and no batches. Invariant: every function maps rows to rows; none mixes two.
 """
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -20,8 +23,64 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -
     return normalised.mul_(weight)
 
 
-RotaryRows = tuple[Tensor, Tensor]
-"""Cosines and sines of some rows, (rows, 1, head_dim / 2) each."""
+def stands_in_pairs(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether queries and keys have the two coordinates that a rotation mixes side by side, and not half a head apart as in the
+    checkpoint: torch then turns them as complex numbers, in one pass. It has no complex numbers in half precision."""
+    return device.type == "cpu" and dtype in (torch.float32, torch.float64)
+
+
+def in_pairs(rows: Tensor, head_dim: int) -> Tensor:
+    """A projection's rows (heads * head_dim, ...) or a head's weight (head_dim,), each half's first row first, then the second
+    ones: the order in which they stand in pairs. Both sides of q k have it, so that the product is the same sum."""
+    return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)
+
+
+class Turn(Protocol):
+    """The rotations of some rows."""
+
+    def __getitem__(self, rows: slice | Tensor) -> "Turn": ...
+
+    def apply(self, x: Tensor, out: Tensor) -> None:
+        """Writes x (rows, heads, head_dim), turned by its positions, to `out`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HalfTurn:
+    """Cosines and sines, (rows, 1, head_dim / 2) each, of heads whose halves are the two coordinates. In half precision both
+    products are rounded before they are added, as in transformers; else they are fused."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> "HalfTurn":
+        return HalfTurn(self.cos[rows], self.sin[rows])
+
+    def apply(self, x: Tensor, out: Tensor) -> None:
+        left, right = x.chunk(2, dim=-1)
+        out_left, out_right = out.chunk(2, dim=-1)
+        torch.mul(left, self.cos, out=out_left)
+        torch.mul(right, self.cos, out=out_right)
+        if x.element_size() < 4:
+            out_left.sub_(right * self.sin)
+            out_right.add_(left * self.sin)
+        else:
+            out_left.addcmul_(right, self.sin, value=-1)
+            out_right.addcmul_(left, self.sin)
+
+
+@dataclass(frozen=True, slots=True)
+class PairTurn:
+    """Complex numbers of length 1, (rows, 1, head_dim / 2), for heads that stand in pairs."""
+
+    phases: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> "PairTurn":
+        return PairTurn(self.phases[rows])
+
+    def apply(self, x: Tensor, out: Tensor) -> None:
+        turned, given = (torch.view_as_complex(part.view(*part.shape[:-1], -1, 2)) for part in (out, x))
+        torch.mul(given, self.phases, out=turned)
 
 
 class Rotary:
@@ -33,27 +92,10 @@ class Rotary:
     def __init__(self, head_dim: int, theta: float, positions: int, dtype: torch.dtype, device: torch.device) -> None:
         exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
         frequencies = 1.0 / (theta**exponents)  # (head_dim / 2,)
-        angles = torch.arange(positions).float()[:, None] * frequencies  # (positions, head_dim / 2)
-        self.cos = angles.cos().to(device, dtype)
-        self.sin = angles.sin().to(device, dtype)
+        angles = torch.arange(positions).float()[:, None, None] * frequencies  # (positions, 1, head_dim / 2)
+        cos, sin = angles.cos().to(device, dtype), angles.sin().to(device, dtype)
+        self._table: Turn = PairTurn(torch.complex(cos, sin)) if stands_in_pairs(dtype, device) else HalfTurn(cos, sin)
 
-    def at(self, positions: Tensor) -> RotaryRows:
-        """Cosines and sines (rows, 1, head_dim / 2) for positions (rows,)."""
-        return self.cos[positions][:, None], self.sin[positions][:, None]
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    """Writes x (rows, heads, head_dim) turned by its position to `out`: the halves of a head are the two coordinates.
-
-    In half precision both products are rounded before they are added, as in transformers; else they are fused.
-    """
-    left, right = x.chunk(2, dim=-1)
-    out_left, out_right = out.chunk(2, dim=-1)
-    torch.mul(left, cos, out=out_left)
-    torch.mul(right, cos, out=out_right)
-    if x.element_size() < 4:
-        out_left.sub_(right * sin)
-        out_right.add_(left * sin)
-    else:
-        out_left.addcmul_(right, sin, value=-1)
-        out_right.addcmul_(left, sin)
+    def at(self, positions: Tensor) -> Turn:
+        """The rotations of positions (rows,)."""
+        return self._table[positions]

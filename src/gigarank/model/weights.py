@@ -6,18 +6,18 @@ no other. Tensors are read memory-mapped; a weight that needs no conversion and 
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gigarank.errors import CheckpointError
 from gigarank.model.config import ModelConfig
+from gigarank.model.layers import in_pairs, stands_in_pairs
 from gigarank.model.linear import Linear
+from gigarank.model.tensor_file import MappedFile
 
 _HEAD = "lm_head.weight"
 _SHOWN = 5  # names listed in an error before it says how many more there are
@@ -47,24 +47,19 @@ class TensorFiles:
     """The safetensors files of a folder, memory-mapped: one file, or the shards that an index lists."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = ExitStack()
-        self._homes: dict[str, Any] = {}
+        self._homes: dict[str, MappedFile] = {}
         for path in _weight_files(folder):
-            try:
-                opened = self._files.enter_context(safe_open(path, framework="pt"))
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(f"{path}: cannot be read as safetensors: {error}", param="model") from error
-            for name in opened.keys():  # noqa: SIM118 - not a dictionary
+            file = MappedFile(path)
+            for name in file.names():
                 if name in self._homes:
                     raise CheckpointError(f"{path}: tensor {name} stands in two files", param=name)
-                self._homes[name] = opened
+                self._homes[name] = file
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return {name: tuple(home.get_slice(name).get_shape()) for name, home in self._homes.items()}
+        return {name: home.shape(name) for name, home in self._homes.items()}
 
     def get(self, name: str) -> Tensor:
-        tensor: Tensor = self._homes[name].get_tensor(name)
-        return tensor
+        return self._homes[name].get(name)
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -170,11 +165,19 @@ def _scale(name: str, shape: tuple[int, ...]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and how weights shall live: compute dtype, device, and the kernel that takes the matrices."""
+    """Where and how weights shall live: compute dtype, device, and the kernel that takes the matrices.
+
+    `stored`, where it is set, takes a matrix by its name and a way to read it as the checkpoint has it, instead of `linear`:
+    what is kept from an earlier time need not be read.
+    """
 
     dtype: torch.dtype
     device: torch.device
     linear: Callable[[Tensor, Tensor | None], Linear]
+    stored: "Stored | None" = None
+
+
+Stored = Callable[[str, Callable[[], Tensor], Tensor | None], Linear]
 
 
 def load_weights(source: TensorSource, config: ModelConfig, placement: Placement) -> Weights:
@@ -249,19 +252,37 @@ class _Reader:
         return self.raw(name).to(self.placement.device, self.placement.dtype)
 
     def linear(self, name: str, bias: bool) -> Linear:
-        return self.placement.linear(self.vector(f"{name}.weight"), self.vector(f"{name}.bias") if bias else None)
+        return self._linear(name, bias, lambda rows: rows)
+
+    def turned(self, name: str, bias: bool, head_dim: int) -> Linear:
+        """A projection whose heads are turned by their positions."""
+        return self._linear(name, bias, lambda rows: self._paired(rows, head_dim))
+
+    def turned_vector(self, name: str) -> Tensor:
+        """The weight of a norm of such a head, (head_dim,)."""
+        found = self.vector(name)
+        return self._paired(found, len(found))
+
+    def _linear(self, name: str, bias: bool, order: Callable[[Tensor], Tensor]) -> Linear:
+        added = order(self.vector(f"{name}.bias")) if bias else None
+        if self.placement.stored is not None:
+            return self.placement.stored(name, lambda: order(self.raw(f"{name}.weight")), added)
+        return self.placement.linear(order(self.raw(f"{name}.weight")).to(self.placement.device, self.placement.dtype), added)
+
+    def _paired(self, rows: Tensor, head_dim: int) -> Tensor:
+        return in_pairs(rows, head_dim) if stands_in_pairs(self.placement.dtype, self.placement.device) else rows
 
 
 def _layer(reader: _Reader, config: ModelConfig, index: int) -> LayerWeights:
     attention, mlp = f"model.layers.{index}.self_attn", f"model.layers.{index}.mlp"
     return LayerWeights(
         input_norm=reader.vector(f"model.layers.{index}.input_layernorm.weight"),
-        query=reader.linear(f"{attention}.q_proj", config.qkv_bias),
-        key=reader.linear(f"{attention}.k_proj", config.qkv_bias),
+        query=reader.turned(f"{attention}.q_proj", config.qkv_bias, config.head_dim),
+        key=reader.turned(f"{attention}.k_proj", config.qkv_bias, config.head_dim),
         value=reader.linear(f"{attention}.v_proj", config.qkv_bias),
         output=reader.linear(f"{attention}.o_proj", config.output_bias),
-        query_norm=reader.vector(f"{attention}.q_norm.weight") if config.qk_norm else None,
-        key_norm=reader.vector(f"{attention}.k_norm.weight") if config.qk_norm else None,
+        query_norm=reader.turned_vector(f"{attention}.q_norm.weight") if config.qk_norm else None,
+        key_norm=reader.turned_vector(f"{attention}.k_norm.weight") if config.qk_norm else None,
         post_norm=reader.vector(f"model.layers.{index}.post_attention_layernorm.weight"),
         gate=reader.linear(f"{mlp}.gate_proj", False),
         up=reader.linear(f"{mlp}.up_proj", False),
