@@ -8,6 +8,7 @@ the medians, and the median of the rounds' ratios.
 
 import argparse
 import builtins
+import contextlib
 import json
 import random
 import re
@@ -83,7 +84,8 @@ def theirs(model: Path, rows: Sequence[dict[str, list[str] | str | list[float]]]
         model=encoder, args=arguments, train_dataset=Dataset.from_list(list(rows)), loss=ListNetLoss(encoder)
     )
     began = time.perf_counter()
-    trainer.train()
+    with contextlib.redirect_stdout(sys.stderr):  # what the trainer prints at its end is not the result
+        trainer.train()
     return steps * QUERIES * len(rows[0]["documents"]) / (time.perf_counter() - began)
 
 

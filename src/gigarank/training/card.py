@@ -38,7 +38,7 @@ class Figure:
 @dataclass(frozen=True, slots=True)
 class CardFacts:
     """What a card says. `stages`: the training stages that the model went through, in order; `commit` of the code; `vllm`
-    the overrides to load it there with."""
+    the overrides to load it there with; `adapter`: it is one, and no whole model."""
 
     name: str
     base: str
@@ -51,6 +51,7 @@ class CardFacts:
     version: str = ""
     figures: Sequence[Figure] = ()
     vllm: Mapping[str, Any] = field(default_factory=dict)
+    adapter: bool = False
 
 
 def vllm_overrides(model_type: str, prompt: PromptFormat) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _metadata(facts: CardFacts) -> str:
         "---",
         f"license: {json.dumps(facts.licence.lower())}",
         f"base_model: {json.dumps(facts.base)}",
-        "library_name: sentence-transformers",
+        f"library_name: {'peft' if facts.adapter else 'sentence-transformers'}",
         f"pipeline_tag: {'text-ranking' if facts.kind == 'reranker' else 'feature-extraction'}",
         f"tags: [{facts.kind}, gigarank]",
         "---",
@@ -123,6 +124,8 @@ def _figure(one: Figure) -> str:
 
 
 def _use(facts: CardFacts) -> str:
+    if facts.adapter:
+        return _USE_ADAPTER.format(name=facts.name, kind=facts.kind.capitalize(), base=facts.base)
     if facts.kind != "reranker":
         return _USE_EMBEDDER.format(name=facts.name)
     text = _USE.format(name=facts.name)
@@ -133,12 +136,31 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+_USE_ADAPTER = """## Use
+
+A LoRA adapter, in peft's format, of {base}.
+
+```python
+from gigarank import {kind}
+
+model = {kind}.load("{name}")
+```
+"""
+
 _USE_EMBEDDER = """## Use
 
 ```python
 from gigarank import Embedder
 
 model = Embedder.load("{name}")
+vectors = model.embed(documents=["a text"])
+```
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{name}")
+vectors = model.encode(["a question"], prompt_name="query")
 ```
 """
 

@@ -6,6 +6,8 @@ nothing in it depends on the sources any more.
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +16,15 @@ from tokenizers import Tokenizer
 
 from gigarank.engine import adapters
 from gigarank.engine.json_file import read_json
-from gigarank.engine.layout import write_json, write_reranker_layout
+from gigarank.engine.layout import write_embedder_layout, write_json, write_reranker_layout
 from gigarank.engine.loading import read_config
 from gigarank.engine.numerics import TORCH_DTYPES
 from gigarank.engine.reranker import choose_prompt
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.model.tensor_file import write_tensors
 from gigarank.model.weights import TensorFiles, TensorSource, check_names
-from gigarank.training.tensor_file import write_tensors
+from gigarank.prompt import QWEN3_EMBEDDING_V1
 from gigarank.types import Dtype, EngineOptions
 
 _CONFIG_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "fp64": "float64"}
@@ -53,20 +56,52 @@ def export(checkpoint: Checkpoint, source: TensorSource, target: Path, options: 
     Raises InvalidInput for a target that holds something, CheckpointError for a checkpoint that is not what it should be,
     OSError for a full disk; then no folder of that name is left.
     """
+    with _appearing(target) as work:
+        _write_config(checkpoint.folder, work, source, options)
+        _write_tokenizer(checkpoint, work, options)
+        (work / "README.md").write_text(card, encoding="utf-8")
+    return target
+
+
+def export_adapter(checkpoint: Checkpoint, target: Path, dtype: Dtype | None = None, card: str = "") -> Path:
+    """Writes the checkpoint's adapter as a folder of its own, in `dtype` (None: as it is), with the base's name and the card.
+
+    Raises InvalidInput for a checkpoint without an adapter and for numbers that `dtype` cannot hold; otherwise as `export`.
+    """
+    if checkpoint.adapter is None:
+        raise InvalidInput(f"adapter: {checkpoint.name} has none", param="adapter", limit=1, received=0)
+    adapters.merged(TensorFiles(checkpoint.folder), read_config(checkpoint.folder), checkpoint.adapter, checkpoint.model)
+    tensors = TensorFiles(checkpoint.adapter)
+    if dtype is not None and (lost := _lost(tensors, TORCH_DTYPES[dtype])):
+        raise InvalidInput(f"dtype: {dtype} cannot hold {lost}; bf16 has fp32's range", param="dtype", received=dtype)
+    with _appearing(target) as work:
+        write_json(work / adapters.CONFIG, dict(read_json(checkpoint.adapter / adapters.CONFIG, "adapter")))
+        write_json(work / adapters.NOTE, {"base": adapters.base_of(checkpoint.adapter)})
+        stored = TORCH_DTYPES[dtype or _own_dtype(tensors)]
+        write_tensors(work / adapters.WEIGHTS, tensors.shapes(), stored, tensors.get)
+        (work / "README.md").write_text(card, encoding="utf-8")
+    return target
+
+
+def _lost(tensors: TensorSource, dtype: torch.dtype) -> str:
+    """The first tensor whose numbers are too great for the dtype, or ""."""
+    return next((name for name in sorted(tensors.shapes()) if not tensors.get(name).to(dtype).isfinite().all()), "")
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name at the end; no folder of that name is left where that fails."""
     require_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.{os.getpid()}")
     work.mkdir()
     try:
-        _write_config(checkpoint.folder, work, source, options)
-        _write_tokenizer(checkpoint, work, options)
-        (work / "README.md").write_text(card, encoding="utf-8")
+        yield work
         if target.exists():
             target.rmdir()  # it is empty, or this is refused
         work.rename(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return target
 
 
 def require_free(target: Path) -> None:
@@ -104,6 +139,10 @@ def _write_tokenizer(checkpoint: Checkpoint, work: Path, options: ExportOptions)
         write_json(work / "gigarank.json", {"prompt": prompt.id})
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         write_reranker_layout(work, prompt, tokenizer, read_config(folder).max_position_embeddings)
+        return
+    if not (folder / "1_Pooling").is_dir():  # a base that was none, or was saved without its layout
+        config = read_config(folder)
+        write_embedder_layout(work, QWEN3_EMBEDDING_V1, config.hidden_size, config.max_position_embeddings)
         return
     for name in _EMBEDDER:
         if (folder / name).is_file():

@@ -95,6 +95,14 @@ def first_line(path: Path) -> Line:
     return found
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cuts off a last line without an end: a run was killed in the middle of it. A file that is not there is none."""
+    text = path.read_bytes() if path.exists() else b""
+    if text and not text.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(text.rfind(b"\n") + 1)
+
+
 def _object(path: Path, number: int, text: str) -> Mapping[str, Any]:
     try:
         value = json.loads(text)

@@ -31,6 +31,7 @@ from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer
 from gigarank.errors import InvalidInput
 from gigarank.model.weights import TensorFiles
 from gigarank.prompt import QWEN3_EMBEDDING_V1
+from gigarank.training import sharding
 from gigarank.training.claim import claim
 from gigarank.training.examples import draw, read_data, steps_of
 from gigarank.training.export import ExportOptions, export
@@ -38,6 +39,7 @@ from gigarank.training.packing import EmbedderTexts, Encodes, PackedExamples, Re
 from gigarank.training.recipe import Recipe, Stage
 from gigarank.training.rows import Row
 from gigarank.training.scorer import Answers, Scorer, build, note_base
+from gigarank.training.sharding import first_process, processes
 from gigarank.training.trainer import EarlyStop, StageTrainer, Told, wait_for_all, whole_checkpoints
 from gigarank.types import EngineOptions, Progress
 
@@ -100,6 +102,10 @@ class _Plan:
         return TextTokenizer.from_folder(self.checkpoint.folder)
 
     @property
+    def on_cpu(self) -> bool:
+        return self.options.device == "cpu" or not torch.cuda.is_available()
+
+    @property
     def steps(self) -> list[int]:
         return [steps_of(stage, rows) for stage, rows in zip(self.recipe.stage, self.rows, strict=True)]
 
@@ -115,14 +121,23 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
     """
     if recipe.dev is not None and options.evaluate is None:
         raise InvalidInput("dev: needs an evaluation", param="dev")
+    sharding.check()
     rows = [read_data(stage) for stage in recipe.stage]
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
     plan = _Plan(recipe, checkpoint, rows, options)
     if first_process():
         claim(options.output, recipe, fingerprint_of(checkpoint), plan.rows, resume=options.resume)
-    scorer = build(checkpoint, recipe, _answers(plan), on_cpu=options.device == "cpu" or not torch.cuda.is_available())
-    results = [_stage(plan, scorer, number) for number in range(len(recipe.stage))]
+    scorer, results = _built(plan), []
+    for number in range(len(recipe.stage)):
+        results.append(_stage(plan, scorer, number))
+        if sharding.is_sharded(scorer):  # by that stage's trainer, and no other can train it
+            scorer = _built(plan)
+            scorer.load(plan.folder(number) / RESULT)
     return RunResult(_finish(plan, scorer), tuple(results))
+
+
+def _built(plan: _Plan) -> Scorer:
+    return build(plan.checkpoint, plan.recipe, _answers(plan), on_cpu=plan.on_cpu)
 
 
 def _stage(plan: _Plan, scorer: Scorer, number: int) -> StageResult:
@@ -160,15 +175,16 @@ def _kept(plan: _Plan, trainer: StageTrainer, number: int, seconds: float) -> St
     result = StageResult(
         plan.recipe.stage[number].name,
         trainer.state.global_step,
-        trainer.pairs * _processes(),
+        trainer.pairs * processes(),
         sum(last) / len(last),
-        (trainer.pairs - trainer.pairs_before) * _processes() / seconds,
+        (trainer.pairs - trainer.pairs_before) * processes() / seconds,
         *(best or (None, None)),
     )
+    weights = sharding.whole_state(scorer)
     if trainer.args.should_save:
         folder = plan.folder(number) / RESULT
         shutil.rmtree(folder, ignore_errors=True)
-        scorer.save(folder)
+        scorer.save(folder, weights)
         write_json(folder / "result.json", asdict(result))
         for path in whole_checkpoints(plan.folder(number)):
             shutil.rmtree(path)
@@ -247,12 +263,12 @@ def _encodes(plan: _Plan, stage: Stage) -> Encodes:
 
 def _arguments(plan: _Plan, number: int) -> Any:
     recipe, stage = plan.recipe, plan.recipe.stage[number]
-    processes = _processes()
-    if stage.queries % (stage.at_once * processes):
+    count = processes()
+    if stage.queries % (stage.at_once * count):
         raise InvalidInput(
-            f"stage[{number}].queries: {processes} processes of {stage.at_once} queries at once do not divide {stage.queries}",
+            f"stage[{number}].queries: {count} processes of {stage.at_once} queries at once do not divide {stage.queries}",
             param="queries",
-            limit=stage.at_once * processes,
+            limit=stage.at_once * count,
             received=stage.queries,
         )
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(plan.options.output / "tensorboard" / plan.folder(number).name)
@@ -261,13 +277,13 @@ def _arguments(plan: _Plan, number: int) -> Any:
         output_dir=str(plan.folder(number)),
         max_steps=steps,
         per_device_train_batch_size=stage.at_once,
-        gradient_accumulation_steps=stage.queries // (stage.at_once * processes),
+        gradient_accumulation_steps=stage.queries // (stage.at_once * count),
         learning_rate=stage.learning_rate,
         lr_scheduler_type=stage.schedule,
         warmup_steps=round(stage.warmup * steps),
         weight_decay=stage.weight_decay,
         max_grad_norm=stage.max_grad_norm,
-        bf16=recipe.base.dtype == "bf16" and recipe.lora is None,
+        bf16=recipe.base.dtype == "bf16",
         save_strategy="steps",
         save_steps=recipe.save_every,
         logging_strategy="steps",
@@ -275,18 +291,9 @@ def _arguments(plan: _Plan, number: int) -> Any:
         report_to=["tensorboard"],
         disable_tqdm=True,
         remove_unused_columns=False,
-        use_cpu=plan.options.device == "cpu",
+        use_cpu=plan.on_cpu,
         ddp_find_unused_parameters=False,
-        ddp_backend="gloo" if plan.options.device == "cpu" and processes > 1 else None,
+        ddp_backend="gloo" if plan.on_cpu and count > 1 else None,
         seed=stage.seed,
         dataloader_pin_memory=False,
     )
-
-
-def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun and accelerate set
-
-
-def first_process() -> bool:
-    """Whether this is the process that writes and tells."""
-    return int(os.environ.get("RANK", "0")) == 0

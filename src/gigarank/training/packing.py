@@ -59,15 +59,16 @@ class RerankerPrompts:
         if encoded.failures:
             raise next(iter(encoded.failures.values()))
         prefix = [number for piece, ids in zip(encoded.pieces, encoded.ids, strict=True) if not piece.wanted for number in ids]
-        wanted = [list(ids) for piece, ids in zip(encoded.pieces, encoded.ids, strict=True) if piece.wanted]
         ids, positions, blocks = list(prefix), list(range(len(prefix))), [PREFIX] * len(prefix)
-        ends = []
-        for number, piece in enumerate(wanted, 1):
+        ends: dict[int, int] = {}  # by the document; equal ones stand there once
+        for number, (index, reading) in enumerate(sorted(encoded.readings.items()), 1):
+            piece = encoded.ids[index]
             ids += piece
             positions += range(len(prefix), len(prefix) + len(piece))
             blocks += [number] * len(piece)
-            ends.append(len(ids) - 1)
-        return torch.tensor(ids), torch.tensor(positions), torch.tensor(blocks), torch.tensor(ends)
+            ends |= dict.fromkeys((reading.pair, *encoded.copies.get(reading.pair, ())), len(ids) - 1)
+        found = torch.tensor([ends[place] for place in range(len(documents))])
+        return torch.tensor(ids), torch.tensor(positions), torch.tensor(blocks), found
 
 
 class EmbedderTexts:

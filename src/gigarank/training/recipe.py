@@ -5,6 +5,8 @@ known, every number within its range, and no two settings contradict each other.
 """
 
 import dataclasses
+import math
+import re
 import tomllib
 import types
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ LISTWISE = ("infonce", "listnet", "lambda", "ranknet", "margin_mse", "mse", "kl"
 TAUGHT = frozenset({"margin_mse", "mse", "kl"})
 """Losses against a teacher's scores."""
 EMBEDDER_LOSSES = ("infonce",)
+_FOLDER = re.compile(r"\w[\w. -]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,8 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
-    """`layers`: which ones by number, the last n where it is a negative number, or all (None)."""
+    """`layers`: which ones by number, the last n where it is a negative number, or all (None). `start`: the folder of an
+    adapter of this table's rank, scale and matrices that is trained on, instead of a new one."""
 
     rank: int = 16
     alpha: float = 32.0
@@ -45,6 +49,7 @@ class Lora:
     rslora: bool = False
     layers: tuple[int, ...] | int | None = None
     targets: tuple[str, ...] = LINEARS
+    start: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +202,11 @@ class _Checks(_Reader):
         for index, stage in enumerate(recipe.stage):
             if stage.name in names[:index]:
                 self.refuse(f"stage[{index}].name", "is another stage's name", stage.name)
+            if not _FOLDER.fullmatch(stage.name):
+                self.refuse(f"stage[{index}].name", "is a folder's name too: letters, digits, blanks, . _ -", stage.name)
             self.stage(stage, f"stage[{index}]", recipe.base.kind)
+        if recipe.dev is not None and recipe.base.kind == "embedder":
+            self.refuse("dev", "is measured by reranking, which an embedder does not do; leave it out", None)
         if recipe.dev is not None:
             for name in ("every", "patience", "limit", "top_k"):
                 self.at_least(f"dev.{name}", getattr(recipe.dev, name), 1)
@@ -251,6 +260,8 @@ class _Checks(_Reader):
     def above(self, key: str, value: float, bound: float) -> None:
         if not value > bound:
             self.refuse(key, f"must be above {bound}", value, bound)
+        if value == math.inf:
+            self.refuse(key, "must be finite", value)
 
     def within(self, key: str, value: float, least: float, below: float) -> None:
         if not least <= value < below:

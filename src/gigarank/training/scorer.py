@@ -13,18 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gigarank.engine.adapters import NOTE
+from gigarank.engine.adapters import NOTE, adapter_folder
+from gigarank.engine.json_file import read_json
 from gigarank.engine.layout import write_json
 from gigarank.engine.loading import read_config
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.model.adapter import parse_adapter
 from gigarank.training import attention
 from gigarank.training.packing import block_mask
 from gigarank.training.recipe import Lora, Recipe
+from gigarank.training.sharding import is_sharded, set_whole_state
 
 try:
     from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-    from safetensors.torch import load_file
+    from peft.tuners.lora import LoraLayer
+    from safetensors.torch import load_file, save_file
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 except ImportError as error:
@@ -70,6 +74,10 @@ class Scorer(nn.Module):
         words = inner.lm_head.weight[[self.answers.no, self.answers.yes]]
         return F.linear(hidden, words).float(), None
 
+    def tie_weights(self) -> None:
+        """What accelerate asks for where it moved the weights before it shards them."""
+        self.causal.tie_weights()
+
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """peft's adapter, or all weights. `state`: gathered from several processes, by this module's names."""
         own = None if state is None else {name.removeprefix("causal."): value for name, value in state.items()}
@@ -78,20 +86,23 @@ class Scorer(nn.Module):
                 folder, state_dict=own, save_embedding_layers=False
             )  # else it asks the hub for the base
             (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        elif own is None:
+            self.causal.save_pretrained(folder)
         else:
-            self.causal.save_pretrained(folder, state_dict=own)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.causal.config.save_pretrained(folder)
+            save_file(own, folder / WHOLE_WEIGHTS, {"format": "pt"})
 
     def load(self, folder: Path) -> None:
         """The weights that `save` wrote. Raises CheckpointError for another model's."""
         try:
-            if isinstance(self.causal, PeftModel):
+            if is_sharded(self):
+                unexpected = self._load_shards(_tensors(folder))
+            elif isinstance(self.causal, PeftModel):
                 found = set_peft_model_state_dict(self.causal, load_file(folder / ADAPTER_WEIGHTS))
                 unexpected = [*found.unexpected_keys, *(name for name in found.missing_keys if "lora_" in name)]
             else:
-                state = {
-                    name: value for path in sorted(folder.glob("*.safetensors")) for name, value in load_file(path).items()
-                }
-                missing, unexpected = self.causal.load_state_dict(state, strict=False)
+                missing, unexpected = self.causal.load_state_dict(_tensors(folder), strict=False)
                 unexpected += [name for name in missing if name != "lm_head.weight"]
         except (OSError, RuntimeError, KeyError) as error:
             raise CheckpointError(f"{folder}: its weights are not this model's: {error}", param="checkpoint") from error
@@ -99,6 +110,24 @@ class Scorer(nn.Module):
             raise CheckpointError(
                 f"{folder}: its weights are not this model's: {unexpected[0]}", param="checkpoint", received=unexpected[0]
             )
+
+    def _load_shards(self, found: dict[str, Tensor]) -> list[str]:
+        """Returns the names that are not this model's, and those that are missing."""
+        lora = isinstance(self.causal, PeftModel)
+        own = {_saved(name): f"causal.{name}" for name in self.causal.state_dict() if "lora_" in name or not lora}
+        wrong = [*(found.keys() - own.keys()), *(own.keys() - found.keys() - {"lm_head.weight"})]
+        if not wrong:
+            set_whole_state(self, {own[name]: value for name, value in found.items()})
+        return wrong
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    return {name: value for path in sorted(folder.glob("*.safetensors")) for name, value in load_file(path).items()}
+
+
+def _saved(name: str) -> str:
+    """The name in peft's file; others stay."""
+    return name.replace("lora_magnitude_vector.default.weight", "lora_magnitude_vector").replace(".default.", ".")
 
 
 def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, *, on_cpu: bool) -> Scorer:
@@ -119,10 +148,35 @@ def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, *, on
             torch.manual_seed(recipe.stage[0].seed)
             causal = get_peft_model(causal, _peft(recipe.lora, chosen))
             causal.peft_config["default"].base_model_name_or_path = checkpoint.name  # peft's own would be this machine's folder
+            if frozen == torch.bfloat16:
+                _leave_to_autocast(causal)
         if recipe.gradient_checkpointing:
             causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             causal.enable_input_require_grads()
-    return Scorer(causal, answers)
+    scorer = Scorer(causal, answers)
+    if recipe.lora is not None and recipe.lora.start is not None:
+        _start(scorer, recipe.lora, recipe.lora.start)
+    return scorer
+
+
+def _start(scorer: Scorer, lora: Lora, start: Path) -> None:
+    """The adapter's weights instead of new ones. Raises InvalidInput for another rank, scale or kind, and CheckpointError."""
+    there = parse_adapter(read_json(adapter_folder(start) / ADAPTER_CONFIG, "lora.start"))
+    patterns = dict(there.rank_pattern) | dict(there.alpha_pattern)
+    found = (there.rank, there.alpha, there.rank_stabilised, there.dora, patterns)
+    wanted: tuple[object, ...] = (lora.rank, lora.alpha, lora.rslora, lora.dora, {})
+    for name, received, limit in zip(("rank", "alpha", "rslora", "dora", "patterns"), found, wanted, strict=True):
+        if received != limit:
+            message = f"lora.start: {start} has {name} {received}, and the recipe's table {limit}"
+            raise InvalidInput(message, param="lora.start", limit=limit, received=received)
+    scorer.load(start)
+
+
+def _leave_to_autocast(causal: nn.Module) -> None:
+    """peft would widen every input to the adapter's fp32; the trainer's autocast makes the products bf16 anyway."""
+    for module in causal.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def _layers(lora: Lora, count: int) -> list[int] | None:

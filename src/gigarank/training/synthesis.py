@@ -17,7 +17,7 @@ from typing import Any
 
 from gigarank.errors import InvalidInput, ModelUnavailable
 from gigarank.training.chat import Chat, NoAnswer
-from gigarank.training.lines import read_lines
+from gigarank.training.lines import cut_torn_line, read_lines
 from gigarank.training.mining import Embeds
 from gigarank.training.rows import Row
 from gigarank.training.synthesis_prompts import (
@@ -173,10 +173,7 @@ def _known(journal: Path) -> dict[str, Mapping[str, Any]]:
     """Answers by document. The last line may be torn, where a run was killed in the middle of it: it is cut off."""
     if not journal.exists():
         return {}
-    text = journal.read_bytes()
-    if text and not text.endswith(b"\n"):
-        with journal.open("r+b") as file:
-            file.truncate(text.rfind(b"\n") + 1)
+    cut_torn_line(journal)
     return {line.text("document"): line.values for line in read_lines(journal) if line.text("query")}
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import SequentialSampler
 
 from gigarank.engine.layout import write_json
 from gigarank.errors import InvalidInput, NonFiniteScore
+from gigarank.training import sharding
 from gigarank.training.losses import Judged, combined, contrastive
 from gigarank.training.packing import PackedExamples
 from gigarank.training.recipe import Stage
@@ -69,12 +70,18 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             )
         return loss
 
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if sharding.on_cpus(self.accelerator):
+            self.is_fsdp_enabled = True
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(train_dataset or self.train_dataset)  # the examples are in their order already
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        weights = sharding.whole_state(self.scorer)
         if self.args.should_save:
-            self.scorer.save(Path(output_dir or self.args.output_dir), state_dict)
+            self.scorer.save(Path(output_dir or self.args.output_dir), weights)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -90,10 +97,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
                 number, f"this checkpoint could not be written ({error}); earlier ones are as they were", str(folder)
             ) from error
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002 - the trainer's
         folder = Path(resume_from_checkpoint)
         self.scorer.load(folder)
         self.pairs = self.pairs_before = json.loads((folder / WHOLE).read_text(encoding="utf-8"))["pairs"]
@@ -180,7 +184,8 @@ class EarlyStop(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
         if state.global_step % self._every and state.global_step < state.max_steps:
             return control
-        figure = self._measured() if state.is_world_process_zero else math.nan
+        weights = sharding.whole_state(self._scorer)
+        figure = self._measured(weights) if state.is_world_process_zero else math.nan
         self.figures.append((state.global_step, _agreed(figure)))
         best = self.best
         assert best is not None
@@ -195,8 +200,8 @@ class EarlyStop(TrainerCallback):  # type: ignore[misc]
         if logs is not None and self.figures:
             logs["dev"] = self.figures[-1][1]
 
-    def _measured(self) -> float:
-        self._scorer.save(self._candidate)
+    def _measured(self, weights: dict[str, Tensor] | None) -> float:
+        self._scorer.save(self._candidate, weights)
         self._scorer.eval()
         figure = self._evaluate(self._candidate)
         self._scorer.train()
