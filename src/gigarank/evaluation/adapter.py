@@ -6,12 +6,15 @@ score a pair, in the order in which mteb gave them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gigarank.errors import InvalidInput
+from gigarank.evaluation.dense import Embeds, document_vectors
+from gigarank.evaluation.kept import KeptScores
 from gigarank.types import Pair, Progress, Score
 
 try:
@@ -38,16 +41,6 @@ class Reranks(Protocol):
     def score(self, pairs: Sequence[Pair], *, progress: Progress | None = None) -> list[Score]: ...
 
 
-class Embeds(Protocol):
-    """gigarank's Embedder, as far as it is needed here."""
-
-    name: str
-
-    def embed(
-        self, queries: Sequence[str] | None = None, documents: Sequence[str] | None = None, *, task: str | None = None
-    ) -> npt.NDArray[np.float32]: ...
-
-
 def mteb_instruction(metadata: Any) -> str | None:
     """The query's prompt of mteb's own task metadata, where it has one."""
     prompt = metadata.prompt
@@ -59,7 +52,7 @@ class MtebReranker:
     """A CrossEncoderProtocol. Scores are logits.
 
     `mteb_convention` repeats what mteb's own wrapper does: the query keeps the instruction at its end, which is so asked twice,
-    and MTEB_DEFAULT stands in for a missing one; `instructions` is then not used.
+    and MTEB_DEFAULT stands in for a missing one; `instructions` is then not used. `kept` holds what was scored before.
     """
 
     def __init__(
@@ -68,11 +61,13 @@ class MtebReranker:
         *,
         instructions: Instructions = mteb_instruction,
         mteb_convention: bool = False,
+        kept: KeptScores | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._reranker = reranker
         self._instructions = instructions
         self._mteb_convention = mteb_convention
+        self._kept = kept
         self._progress = progress
         self.mteb_model_meta: Any = model_meta(reranker, "cross-encoder")
 
@@ -86,28 +81,35 @@ class MtebReranker:
         logits = np.empty(len(pairs))
         done = 0
         for group in _groups(order, pairs):
-            logits[group] = [score.logit for score in self._reranker.score([pairs[place] for place in group])]
+            logits[group] = self._logits([pairs[place] for place in group])
             done += len(group)
             if self._progress is not None:
                 self._progress(done, len(pairs))
         return logits
+
+    def _logits(self, pairs: Sequence[Pair]) -> list[float]:
+        return self._scored(pairs) if self._kept is None else self._kept.logits(pairs, self._scored)
+
+    def _scored(self, pairs: Sequence[Pair]) -> list[float]:
+        return [score.logit for score in self._reranker.score(pairs)]
 
     def _query(self, row: Mapping[str, Any], default: str | None) -> tuple[str, str | None]:
         return (str(row["text"]), row.get("instruction") or default) if self._mteb_convention else asked(row, default)
 
 
 class MtebEncoder:
-    """An EncoderProtocol, for the first stage."""
+    """An EncoderProtocol, for the first stage. `vectors`: a folder that keeps the documents', of an embedder with files."""
 
-    def __init__(self, embedder: Embeds, *, instructions: Instructions = mteb_instruction) -> None:
+    def __init__(self, embedder: Embeds, *, instructions: Instructions = mteb_instruction, vectors: Path | None = None) -> None:
         self._embedder = embedder
+        self._vectors = vectors
         self._instructions = instructions
         self.mteb_model_meta: Any = model_meta(embedder, "dense")
 
     def encode(self, inputs: Any, *, task_metadata: Any, prompt_type: Any = None, **_: Any) -> npt.NDArray[np.float32]:
         """One vector a row; queries are read behind their instruction, documents as they are."""
         if prompt_type != PromptType.query:
-            return self._embedder.embed(documents=[str(row["text"]) for row in rows(inputs)])
+            return self._documents([str(row["text"]) for row in rows(inputs)])
         queries = [asked(row, self._instructions(task_metadata)) for row in rows(inputs)]
         found: dict[int, npt.NDArray[np.float32]] = {}
         for told in dict.fromkeys(told for _, told in queries):
@@ -115,6 +117,11 @@ class MtebEncoder:
             vectors = self._embedder.embed(queries=[queries[place][0] for place in places], task=told)
             found |= dict(zip(places, vectors, strict=True))
         return np.stack([found[place] for place in range(len(queries))])
+
+    def _documents(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        if self._vectors is None:
+            return self._embedder.embed(documents=texts)
+        return document_vectors(self._embedder, texts, self._vectors)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> npt.NDArray[np.float32]:
         """Inner products (n, m); the vectors have length 1."""

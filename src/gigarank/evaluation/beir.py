@@ -3,6 +3,7 @@
     corpus.jsonl           {"_id", "text", "title"?, "lang"?}            a document a line
     queries.jsonl          {"_id", "text", "instruction"?, "lang"?}      a query a line
     qrels/SPLIT.tsv        query-id, corpus-id, score                    tabs; a first line with these names
+    qrels/SPLIT.qrels      query 0 document relevance                    where there is no .tsv: as trec_eval reads them
     candidates.tsv         query-id, corpus-id                           optional; else candidates_bm25.tsv; the queries to use
 
 Other fields and files are left alone; a README is kept as a note. Knows no model and no metric. Invariants: a line ends at a
@@ -11,13 +12,14 @@ line feed only, since texts hold other separators; what is wrong is refused with
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gigarank.errors import BadFile
-from gigarank.evaluation.lines import integer, read_lines
+from gigarank.evaluation.lines import grade, read_lines
 from gigarank.evaluation.sets import EvalDocument, EvalQuery, EvalSet
+from gigarank.evaluation.trec import judgment
 
 CANDIDATES = ("candidates.tsv", "candidates_bm25.tsv")
 
@@ -27,7 +29,7 @@ def read_beir(folder: Path, split: str = "test") -> EvalSet:
     source = _Source(folder)
     corpus = {document.id: document for document in _documents(source)}
     queries = {query.id: query for query in _queries(source)}
-    qrels = _qrels(source, f"qrels/{split}.tsv", queries, corpus)
+    qrels = _qrels(_judgments(source, folder, split), queries, corpus)
     given = next((name for name in CANDIDATES if (folder / name).exists()), None)
     candidates = None if given is None else _candidates(source, given, queries, corpus)
     readme = folder / "README"
@@ -125,16 +127,27 @@ def _queries(source: _Source) -> Iterator[EvalQuery]:
         yield EvalQuery(value["_id"], text, _optional(value, "instruction", place), _optional(value, "lang", place))
 
 
+def _judgments(source: _Source, folder: Path, split: str) -> Iterator[tuple[str, str, str, str]]:
+    """(place, query, document, score) of each line."""
+    name = f"qrels/{split}.tsv"
+    if not (folder / name).exists() and (folder / f"qrels/{split}.qrels").exists():
+        for place, line in source.lines(f"qrels/{split}.qrels"):
+            yield place, *judgment(line, place)
+        return
+    for place, (query, document, score, *_) in source.rows(name, 3):
+        yield place, query, document, score
+
+
 def _qrels(
-    source: _Source, name: str, queries: Mapping[str, EvalQuery], corpus: Mapping[str, EvalDocument]
+    judgments: Iterable[tuple[str, str, str, str]], queries: Mapping[str, EvalQuery], corpus: Mapping[str, EvalDocument]
 ) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
-    for place, (query, document, score, *_) in source.rows(name, 3):
+    for place, query, document, score in judgments:
         _check_known(place, query, document, queries, corpus)
         judged = qrels.setdefault(query, {})
         if document in judged:
             raise BadFile(f"{place}: query {query} and document {document} were judged before", param=place)
-        judged[document] = integer(score, place, "score")
+        judged[document] = grade(score, place, "score")
     return qrels
 
 

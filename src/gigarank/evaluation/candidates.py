@@ -16,6 +16,7 @@ from gigarank.errors import InvalidInput
 from gigarank.evaluation import dense
 from gigarank.evaluation.sets import EvalSet, Run
 from gigarank.evaluation.store import write_whole
+from gigarank.evaluation.trec import escaped
 from gigarank.types import Progress
 
 Candidates = dict[str, list[tuple[str, float]]]
@@ -105,7 +106,7 @@ class DenseSearch:
 
     @property
     def options(self) -> str:
-        return f"{self.name} {self.embedder.fingerprint} inner product, exact"
+        return f"{self.name} {dense.dense_key(self.embedder)} inner product, exact"
 
     def find(self, evaluation_set: EvalSet, queries: Sequence[str], top_k: int) -> Candidates:
         """Queries are read behind the set's instruction as their task; those with one of their own behind that."""
@@ -135,13 +136,14 @@ class RunFile:
 
     def find(self, evaluation_set: EvalSet, queries: Sequence[str], top_k: int) -> Candidates:
         """Raises InvalidInput for a document that the set does not hold, or a run about other queries."""
+        documents = {escaped(document): document for document in evaluation_set.corpus}
         found = {}
         for query in queries:
-            ranked = sorted(self.run.get(query, {}).items(), key=lambda one: -one[1])[:top_k]
+            ranked = sorted(self.run.get(escaped(query), {}).items(), key=lambda one: -one[1])[:top_k]
             for document, _ in ranked:
-                if document not in evaluation_set.corpus:
+                if document not in documents:
                     raise self._refusal(f"query {query} names document {document}, which {evaluation_set.name} does not hold")
-            found[query] = ranked
+            found[query] = [(documents[document], score) for document, score in ranked]
         if queries and not any(found.values()):
             raise self._refusal(f"names no query of {evaluation_set.name}")
         return found

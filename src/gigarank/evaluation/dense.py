@@ -6,6 +6,7 @@ documents' order.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from gigarank.errors import InvalidInput
-from gigarank.types import Progress
+from gigarank.evaluation.provenance import numerics_of
+from gigarank.types import Numerics, Progress
 
 try:
     from usearch.index import search
@@ -33,6 +36,8 @@ class Embeds(Protocol):
     """What makes vectors: gigarank's Embedder, or anything that answers as it does."""
 
     name: str
+    numerics: Numerics
+    max_tokens: int
 
     @property
     def fingerprint(self) -> str: ...
@@ -49,13 +54,16 @@ class Embeds(Protocol):
 
 
 def document_vectors(embedder: Embeds, documents: Sequence[str], folder: Path, progress: Progress | None = None) -> Vectors:
-    """Vectors (n, dimensions) of the documents, those in `folder` read and the rest computed and added to it."""
+    """Vectors (n, dimensions) of the documents, those in `folder` read and the rest computed and added to it.
+
+    Processes that want the same vectors wait for the one that computes them.
+    """
     if not documents:
         return np.empty((0, 0), dtype=np.float32)
     path = folder / f"{_vectors_key(embedder, documents)}.f32"
     folder.mkdir(parents=True, exist_ok=True)
     size = embedder.embed(documents=[documents[0]]).shape[1]
-    with path.open("ab") as file:
+    with FileLock(path.with_suffix(".lock")), path.open("ab") as file:
         done = path.stat().st_size // (4 * size)
         file.truncate(done * 4 * size)  # a row that was cut off
         while done < len(documents):
@@ -69,10 +77,16 @@ def document_vectors(embedder: Embeds, documents: Sequence[str], folder: Path, p
     return np.fromfile(path, dtype="<f4").reshape(-1, size)
 
 
-def _vectors_key(embedder: Embeds, documents: Sequence[str]) -> str:
+def dense_key(embedder: Embeds) -> str:
+    """Everything about an embedder that its vectors depend on. Raises InvalidInput for one without files."""
     if not embedder.fingerprint:
         raise InvalidInput(f"first_stage: {embedder.name} has no files to know it by", param="first_stage")
-    digest = hashlib.sha256(embedder.fingerprint.encode())
+    numerics = json.dumps(numerics_of(embedder.numerics, embedder.max_tokens), sort_keys=True)
+    return f"{embedder.fingerprint} {numerics}"
+
+
+def _vectors_key(embedder: Embeds, documents: Sequence[str]) -> str:
+    digest = hashlib.sha256(dense_key(embedder).encode())
     for document in documents:
         text = document.encode("utf-8", "surrogatepass")
         digest.update(len(text).to_bytes(8, "little") + text)

@@ -28,7 +28,8 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One query that lost: its metric before and after, the documents that rose furthest and fell furthest."""
+    """One query that lost: its metric before and after, the documents that rose furthest and fell furthest. `instruction` is
+    what was asked of the model; None: the prompt's own."""
 
     set: str
     model: str
@@ -39,6 +40,7 @@ class Loss:
     after: float
     rose: tuple[Moved, ...]
     fell: tuple[Moved, ...]
+    instruction: str | None = None
 
 
 def worst_losses(measured: Sequence[Measured], count: int) -> list[Loss]:
@@ -58,12 +60,14 @@ def _changes(one: Measured) -> dict[str, float]:
 
 def _loss(one: Measured, query: str, pairs: Sequence[PairScore]) -> Loss:
     moves = _moves(one, query, pairs)
+    asked = None if one.data is None else one.data.queries.get(query)
     sides, metric = one.result.by_query[query], one.result.main_metric
     return Loss(
         set=one.result.set.name,
         model=one.result.model.name,
         query=query,
-        text=one.data.queries[query].text if one.data is not None and query in one.data.queries else None,
+        text=None if asked is None else asked.text,
+        instruction=one.result.instruction if asked is None or asked.instruction is None else asked.instruction,
         metric=metric,
         before=sides["first_stage"][metric],
         after=sides["reranked"][metric],

@@ -8,7 +8,7 @@ without candidates as 0.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gigarank.evaluation.fusion import fuse
+from gigarank.engine.fusion import fuse
 from gigarank.evaluation.journal import QueryScores
 from gigarank.evaluation.metrics import by_query
 from gigarank.evaluation.sets import Run

@@ -83,7 +83,7 @@ def supersede(result: Path, key: str) -> None:
     """Moves a result and what stands beside it out of the way of other settings."""
     folder = result.parent / SUPERSEDED
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (result, result.with_suffix(".trec"), scores_path(result)):
+    for path in (result, result.with_suffix(".trec"), result.with_suffix(".qrels"), scores_path(result)):
         if path.exists():
             path.replace(folder / f"{key[:12]}-{path.name}")
 

@@ -37,6 +37,18 @@ def integer(value: str, place: str, name: str) -> int:
         raise BadFile(f"{place}: {name} must be a whole number, not {value!r}", param=name, received=value) from error
 
 
+MAX_GRADE = 1_000_000
+
+
+def grade(value: str, place: str, name: str) -> int:
+    """A judgment; trec_eval goes astray above its own limits in silence. Raises BadFile as `integer`."""
+    found = integer(value, place, name)
+    if abs(found) > MAX_GRADE:
+        message = f"{place}: {name} must be from -{MAX_GRADE:,} to {MAX_GRADE:,}, not {value}"
+        raise BadFile(message, param=name, limit=MAX_GRADE, received=found)
+    return found
+
+
 def number(value: str, place: str, name: str) -> float:
     """A finite number; raises BadFile that names the field and its place."""
     try:

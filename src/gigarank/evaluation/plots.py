@@ -30,6 +30,10 @@ MARKERS = {"first_stage": "s", "reranked": "o", "fused": "D", "oracle": "|"}
 _CYCLE = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#8b8b8b")
 _LABEL = 36  # characters
 _MANY = 3_000  # points above which a drawing of single marks is a picture instead
+_ALONE = (
+    "svg{color:#1f2328;--line:#d0d7de;background:#ffffff}"
+    "@media (prefers-color-scheme:dark){svg{color:#e6edf3;--line:#444c56;background:#0d1117}}"
+)
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gigarank",
@@ -151,6 +155,31 @@ def plot_reliability(bins: Sequence[Bin], ece: float) -> Plot:
     return _plot(figure, "Reliability of P(yes)", words)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`points` (x, y), all above 0, from left to right."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+@rc_context(_STYLE)
+def plot_growth(lines: Sequence[Line], title: str, what: str) -> Plot:
+    """Pairs a second over `what`, both logarithmic, so that a cost in proportion falls as a straight line."""
+    figure, axes = _figure(height=3.6)
+    for number, line in enumerate(lines):
+        x, y = zip(*line.points, strict=True)
+        colour, marker = _CYCLE[number % len(_CYCLE)], "osD^vP"[number % 6]
+        axes.plot(x, y, color=colour, marker=marker, linewidth=1.5, markersize=5, label=label(line.label))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(f"{label(what)} (logarithmic)")
+    axes.set_ylabel("pairs a second (logarithmic)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    parts = (f"{line.label} from {line.points[0][1]:.3g} to {line.points[-1][1]:.3g} pairs a second" for line in lines)
+    return _plot(figure, title, "; ".join(parts) + ".")
+
+
 def _figure(*, height: float, width: float = 8.0) -> tuple[Figure, Axes]:
     """Sizes in inches of 72 points."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -190,3 +219,10 @@ def to_element(plot: Plot, key: str) -> str:
     labels = f' role="img" aria-labelledby="{key}-title {key}-desc"'
     words = f'<title id="{key}-title">{escape(plot.title)}</title><desc id="{key}-desc">{escape(plot.description)}</desc>'
     return element[:opened] + labels + element[opened : opened + 1] + words + element[opened + 1 :]
+
+
+def to_file(plot: Plot) -> str:
+    """The plot as a file of its own, dark where the reader's system is."""
+    element = to_element(plot, "plot")
+    opened = element.index(">") + 1
+    return f"{element[:opened]}<style>{_ALONE}</style>{element[opened:]}\n"

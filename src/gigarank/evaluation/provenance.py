@@ -6,6 +6,7 @@ Knows the program's own files and git; measures nothing. Invariant: two runs tha
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,11 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import gigarank
-from gigarank.evaluation import fusion, metrics, significance
+from gigarank.engine import fusion
+from gigarank.evaluation import metrics, significance
 from gigarank.evaluation.store import Provenance
 from gigarank.types import Numerics
 
 PACKAGES = ("gigarank", "torch", "tokenizers", "safetensors", "numpy", "bm25s", "usearch", "pytrec-eval-terrier", "mteb")
+SCORING = ("gigarank", "torch", "tokenizers", "safetensors", "numpy")
+"""Those of PACKAGES that compute a score; the others compute candidates and figures."""
+
+MACHINE = ("cpu", "cpu_capability", "gpu")
+"""What of a machine's description its arithmetic depends on."""
+
 _GIT_SECONDS = 10
 
 
@@ -77,10 +85,17 @@ def numerics_of(numerics: Numerics, max_pair_tokens: int) -> dict[str, Any]:
     }
 
 
+def scored_by(machine: Mapping[str, Any]) -> list[Any]:
+    """The program, the packages and the arithmetic that scores come from. The commit is noted in a result, not asked for."""
+    found = packages()
+    return [gigarank.__version__, [found.get(name) for name in SCORING], [machine.get(name) for name in MACHINE]]
+
+
 @cache
 def metrics_version() -> str:
-    """A hash over the code that turns scores into figures, and the library below it."""
-    digest = hashlib.sha256(packages().get("pytrec-eval-terrier", "").encode())
-    for module in (fusion, metrics, significance):
-        digest.update(Path(str(module.__file__)).read_bytes())
+    """A hash over the code that turns scores into figures, and the packages around it."""
+    digest = hashlib.sha256(repr(sorted(packages().items())).encode())
+    files = [Path(str(module.__file__)) for module in (fusion, metrics, significance)]
+    for file in (*files, Path(__file__).with_name("figures.py")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -23,7 +23,7 @@ NOT_STATED = "not stated"
 @dataclass(frozen=True, slots=True)
 class About:
     """What the files of a set do not say. `language` is the queries', `documents` the documents' where it is another one;
-    `made` how the set was made from its source."""
+    `made` how the set was made from its source; `solved_by` names the first stage that leaves a reranker next to nothing."""
 
     domain: str | None = None
     language: str | None = None
@@ -31,6 +31,7 @@ class About:
     licence: str = ""
     source: str = ""
     made: str = ""
+    solved_by: str = ""
 
 
 @dataclass(frozen=True)

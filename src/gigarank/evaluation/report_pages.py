@@ -68,9 +68,12 @@ def table_to_markdown(table: Table) -> str:
 
 def _loss(loss: Loss) -> str:
     heading = f"### {plain(loss.set)}, {plain(loss.query)}: {plain(loss.metric)} {loss.before:.4f} → {loss.after:.4f}"
-    return "\n\n".join(
-        [heading, *([plain(loss.text)] if loss.text else []), *_moves("Rose", loss.rose), *_moves("Fell", loss.fell)]
-    )
+    return "\n\n".join([heading, *_asked(loss), *_moves("Rose", loss.rose), *_moves("Fell", loss.fell)])
+
+
+def _asked(loss: Loss) -> list[str]:
+    told = [f"Instruction: {plain(loss.instruction)}"] if loss.instruction else []
+    return [*([plain(loss.text)] if loss.text else []), *told]
 
 
 def _moves(word: str, moves: Sequence[Moved]) -> list[str]:

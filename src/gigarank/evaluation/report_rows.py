@@ -12,6 +12,7 @@ from gigarank.catalogue import find
 from gigarank.evaluation.compare import MIN_SETS
 from gigarank.evaluation.report_data import Measured
 from gigarank.evaluation.significance import bootstrap
+from gigarank.evaluation.suites import SUITES
 
 SIDES = ("first_stage", "reranked", "fused", "oracle")
 BETTER, WORSE, SAME = "better", "worse", "no clear difference"
@@ -166,14 +167,16 @@ def cost_row(one: Measured) -> CostRow:
 
 def suite_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row a task (its splits and languages averaged) and, below a suite's tasks, the suite's mean with what its model's
-    authors published for it. p-MRR keeps its own scale of -100 to 100."""
+    authors published for it, where every task of it was measured. p-MRR keeps its own scale of -100 to 100."""
     found: list[Row] = []
     for suite, model in dict.fromkeys((row["suite"], row["model"]) for row in rows):
         chosen = [row for row in rows if (row["suite"], row["model"]) == (suite, model)]
         tasks = [_task_row(name, chosen) for name in dict.fromkeys(row["task"] for row in chosen)]
         known = find(model)
-        published = known.published.get(suite) if known else None
-        found += [*tasks, _suite_row(suite, tasks, published)]
+        whole = len(SUITES[suite].tasks) if suite in SUITES else len(tasks)
+        published = known.published.get(suite) if known and len(tasks) == whole else None
+        name = f"{suite} ({len(tasks)}{'' if len(tasks) == whole else f' of {whole}'} tasks)"
+        found += [*tasks, _suite_row(name, tasks, published)]
     return found
 
 
@@ -197,10 +200,10 @@ def _task_row(task: str, rows: Sequence[Mapping[str, Any]]) -> Row:
     )
 
 
-def _suite_row(suite: str, tasks: Sequence[Row], published: float | None) -> Row:
+def _suite_row(name: str, tasks: Sequence[Row], published: float | None) -> Row:
     means = {side: _mean([task.values.get(side) for task in tasks]) for side in SIDES}
     return Row(
-        name=f"{suite} ({len(tasks)} tasks)",
+        name=name,
         model=tasks[0].model,
         metric=tasks[0].metric,
         sets=len(tasks),

@@ -26,7 +26,7 @@ from gigarank.evaluation.store import (
     write_result,
 )
 from gigarank.evaluation.task import RunOptions, Scores, Task, plan, result_path, slug
-from gigarank.evaluation.trec import write_run
+from gigarank.evaluation.trec import with_escaped, write_qrels, write_run
 from gigarank.types import Pair, Progress, Score
 
 GROUP_CHARACTERS = 60_000
@@ -34,7 +34,7 @@ GROUP_CHARACTERS = 60_000
 
 
 def run_task(evaluation_set: EvalSet, model: Scores, options: RunOptions, progress: Progress | None = None) -> TaskResult:
-    """Scores, measures and writes `<output>/<model>/<set>.json` and `.trec`; what is there already is not done again.
+    """Scores, measures and writes `<output>/<model>/<set>.json`, `.trec` and `.qrels`; what is there already is not done again.
 
     `progress` counts pairs. Raises InvalidInput, and what the model raises where not one pair can be scored.
     """
@@ -48,7 +48,8 @@ def run_task(evaluation_set: EvalSet, model: Scores, options: RunOptions, progre
         scored = {query: journal.done[query] for query in task.queries}
         measured = measure(task, scored, options.fuse_weight)
         result = describe(task, model, options, scored, measured, provenance.describe(options.machine, started))
-        write_run(path.with_suffix(".trec"), measured.reranked, slug(model.name))
+        write_run(path.with_suffix(".trec"), with_escaped(measured.reranked), slug(model.name))
+        write_qrels(path.with_suffix(".qrels"), with_escaped({query: evaluation_set.qrels[query] for query in task.queries}))
         write_result(path, result)
     return result
 

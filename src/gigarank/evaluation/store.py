@@ -1,8 +1,9 @@
 """What an evaluation leaves behind: one JSON file a task, and beside it the pairs' scores.
 
 Knows files and their schema; measures nothing. A folder of results is `<output>/<model>/<set>.json`, with `<set>.trec` (a run
-file of the reranked order) and `<set>.scores.jsonl` (a line a query) beside it. Invariant: a result file is written whole or
-not at all, and reading gives back what was written, or an error that names the file and the field.
+file of the reranked order), `<set>.qrels` (its queries' judgments) and `<set>.scores.jsonl` (a line a query) beside it.
+Invariant: a result file is written whole or not at all, and reading gives back what was written, or an error that names the
+file and the field.
 """
 
 import dataclasses

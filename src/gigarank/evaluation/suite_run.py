@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from gigarank.engine.bm25 import Bm25
 from gigarank.errors import InvalidInput
-from gigarank.evaluation.adapter import Embeds, MtebEncoder, MtebReranker, Reranks
-from gigarank.evaluation.instructed import p_mrr
-from gigarank.evaluation.metrics import by_query
-from gigarank.evaluation.sets import Run
-from gigarank.evaluation.significance import bootstrap
+from gigarank.evaluation.adapter import MtebEncoder, MtebReranker, Reranks
+from gigarank.evaluation.dense import Embeds
+from gigarank.evaluation.kept import KeptScores
+from gigarank.evaluation.suite_figures import P_MRR, figures_of, stem
 from gigarank.evaluation.suites import TOP_K, SuiteTask, find_suite
 from gigarank.types import Progress
 
@@ -28,27 +28,23 @@ try:
 except ImportError as error:
     raise InvalidInput("suites need the package mteb: pip install 'gigarank[eval]'", param="suite") from error
 
-NAMES = {
-    "ndcg_at_": "ndcg_cut_",
-    "recall_at_": "recall_",
-    "map_at_": "map_cut_",
-    "precision_at_": "P_",
-    "hit_rate_at_": "success_",
-}
-"""mteb's metrics and trec_eval's, as far as they are the same."""
-ORIGINAL, CHANGED = "-og", "-changed"
-P_MRR = "p-MRR"
-
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteOptions:
-    """`limit`: that many queries of each language and split, evenly spread; None: all. `mteb_convention`: as `MtebReranker`."""
+    """`limit`: that many queries of each language and split, evenly spread; None: all. `mteb_convention`: as `MtebReranker`.
+
+    `bm25` finds candidates where there is no embedder. `scores` is a file and `vectors` a folder where what was computed is
+    kept as it comes, so that a task that was ended goes on where it was; None keeps nothing.
+    """
 
     top_k: int = TOP_K
     limit: int | None = None
+    bm25: bool = False
     mteb_convention: bool = False
+    scores: Path | None = None
+    vectors: Path | None = None
     progress: Progress | None = None
 
 
@@ -84,19 +80,23 @@ def task_run(
     with tempfile.TemporaryDirectory(prefix="gigarank-suite-") as folder:
         first, second = Path(folder) / "first", Path(folder) / "second"
         if embedder is not None:
-            _evaluated(MtebEncoder(embedder, instructions=lambda _: described.instruction), task, first)
+            encoder = MtebEncoder(embedder, instructions=lambda _: described.instruction, vectors=options.vectors)
+            _evaluated(encoder, task, first)
             task.convert_to_reranking(first, top_k=options.top_k)
+        elif options.bm25:
+            _search_words(task, described, options.top_k)
         _check_candidates(task, described)
         adapter = MtebReranker(
             reranker,
             instructions=lambda _: described.instruction,
             mteb_convention=options.mteb_convention,
+            kept=None if options.scores is None else KeptScores(options.scores),
             progress=options.progress,
         )
         scores = _evaluated(adapter, task, second)
         runs = json.loads((second / task.prediction_file_name).read_text(encoding="utf-8"))
     return [
-        _row(described, split, scored, _figures(task, described, runs, lost, (split, scored["hf_subset"])))
+        _row(described, split, scored, figures_of(task, described, runs, lost, (split, scored["hf_subset"])))
         for split, found in scores.items()
         for scored in found
     ]
@@ -156,11 +156,6 @@ def _parts(task: Any, described: SuiteTask) -> Iterator[tuple[str, str, dict[str
             yield split, subset, splits[split]
 
 
-def stem(query: str) -> str:
-    """The query's id without the ending that tells FollowIR's two instructions of one query apart."""
-    return query.removesuffix(ORIGINAL).removesuffix(CHANGED)
-
-
 def _shorten(task: Any, described: SuiteTask, limit: int | None) -> None:
     if limit is None:
         return
@@ -174,6 +169,19 @@ def _shorten(task: Any, described: SuiteTask, limit: int | None) -> None:
         data["relevant_docs"] = {query: data["relevant_docs"][query] for query in ids if stem(query) in kept}
 
 
+def _search_words(task: Any, described: SuiteTask, top_k: int) -> None:
+    """BM25's best documents of the whole corpus as the task's candidates; a query never finds itself where mteb forbids it."""
+    for _, _, data in _parts(task, described):
+        ids = list(data["corpus"]["id"])
+        index = Bm25([f"{row.get('title') or ''} {row['text']}".strip() for row in data["corpus"]])
+        found = {}
+        for row in data["queries"]:
+            near = [ids[place] for place, _ in index.search(row["text"], top_k + 1)]
+            own = [one for one in near if one != row["id"]] if task.ignore_identical_ids else near
+            found[row["id"]] = own[:top_k]
+        data["top_ranked"] = found
+
+
 def _check_candidates(task: Any, described: SuiteTask) -> None:
     for split, subset, data in _parts(task, described):
         if data["top_ranked"] is None:
@@ -182,58 +190,6 @@ def _check_candidates(task: Any, described: SuiteTask) -> None:
                 param="first_stage",
                 received=None,
             )
-
-
-def _figures(
-    task: Any, described: SuiteTask, runs: Any, lost: Mapping[str, Sequence[str]], part: tuple[str, str]
-) -> dict[str, Any]:
-    """Our figures of one split and language, of the run that mteb measured."""
-    split, subset = part
-    data = task.dataset[subset][split]
-    qrels = {query: dict(judged) for query, judged in data["relevant_docs"].items()}
-    reranked: Run = {query: runs[subset][split].get(query, {}) for query in qrels}
-    first: Run = {query: {one: -float(rank) for rank, one in enumerate(data["top_ranked"].get(query, ()))} for query in qrels}
-    if task.ignore_identical_ids:
-        reranked, first = _without_itself(reranked), _without_itself(first)
-    pairs = sum(len(scores) for scores in reranked.values())
-    if described.metric == P_MRR:
-        figures = {"reranked": _p_mrr(reranked, lost), "first_stage": _p_mrr(first, lost)}
-    else:
-        oracle = {query: {one: float(qrels[query].get(one, 0)) for one in scores} for query, scores in reranked.items()}
-        figures = _compared(trec_name(described.metric), qrels, (reranked, first, oracle))
-    return {"queries": len(qrels), "pairs": pairs, **figures, "run": reranked}
-
-
-def _compared(metric: str, qrels: Mapping[str, Mapping[str, int]], runs: tuple[Run, Run, Run]) -> dict[str, Any]:
-    values = [[scores[metric] for scores in by_query(qrels, run, [metric]).values()] for run in runs]
-    reranked, first, oracle = (sum(column) / len(column) for column in values)
-    interval = bootstrap(values[0], values[1])
-    return {
-        "reranked": reranked,
-        "first_stage": first,
-        "oracle": oracle,
-        "interval": [interval.low, interval.high],
-        "p_value": interval.p_value,
-        "significant": interval.significant,
-    }
-
-
-def trec_name(metric: str) -> str:
-    """trec_eval's name of mteb's metric; raises InvalidInput."""
-    for theirs, ours in NAMES.items():
-        if metric.startswith(theirs):
-            return ours + metric.removeprefix(theirs)
-    raise InvalidInput(f"metric: mteb's {metric!r} has no counterpart in trec_eval", param="metric", received=metric)
-
-
-def _p_mrr(run: Run, lost: Mapping[str, Sequence[str]]) -> float:
-    original = {stem(query): scores for query, scores in run.items() if query.endswith(ORIGINAL)}
-    changed = {stem(query): scores for query, scores in run.items() if query.endswith(CHANGED)}
-    return p_mrr(original, changed, {query: ids for query, ids in lost.items() if query in original and query in changed})
-
-
-def _without_itself(run: Run) -> Run:
-    return {query: {one: score for one, score in scores.items() if one != query} for query, scores in run.items()}
 
 
 def _row(described: SuiteTask, split: str, scored: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def plan(evaluation_set: EvalSet, model: Scores, options: RunOptions) -> Task:
         [information.name, information.fingerprint, options.top_k],
         found,
         provenance.numerics_of(model.numerics, model.max_pair_tokens),
+        provenance.scored_by(options.machine),
     ]
     key = digest(depends_on)
     metrics = tuple(dict.fromkeys((evaluation_set.metric, *options.metrics)))
@@ -109,7 +110,10 @@ def plan(evaluation_set: EvalSet, model: Scores, options: RunOptions) -> Task:
 
 
 def chosen_queries(evaluation_set: EvalSet, limit: int | None) -> tuple[str, ...]:
-    """The queries that have a relevant document, and candidates where the set has its own; `limit` of them, evenly spread."""
+    """The queries that have a relevant document, and candidates where the set has its own; `limit` of them, evenly spread.
+
+    One question under several instructions is chosen whole, or not at all: only so can they be held against each other.
+    """
     own = evaluation_set.candidates
     judged = [
         query
@@ -123,4 +127,15 @@ def chosen_queries(evaluation_set: EvalSet, limit: int | None) -> tuple[str, ...
         return tuple(judged)
     if limit < 1:
         raise InvalidInput(f"limit: must be at least 1, not {limit}", param="limit", limit=1, received=limit)
-    return tuple(judged[place * len(judged) // limit] for place in range(limit))
+    asked = _by_question(evaluation_set, judged)
+    count = max(1, limit // max(map(len, asked)))
+    return tuple(query for place in range(count) for query in asked[place * len(asked) // count])[:limit]
+
+
+def _by_question(evaluation_set: EvalSet, queries: Sequence[str]) -> list[list[str]]:
+    """Queries of one text stand together where each has an instruction of its own; all others alone."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for query in queries:
+        one = evaluation_set.queries[query]
+        found.setdefault(("id", query) if one.instruction is None else ("text", one.text), []).append(query)
+    return list(found.values())

@@ -7,10 +7,13 @@ Fields are parted by white space, so that an id may hold none. Knows no set and 
 and read again is the same, in the same order; scores keep every digit. trec_eval itself parts equal scores by document id.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
 from gigarank.errors import BadFile, InvalidInput
-from gigarank.evaluation.lines import integer, number, read_lines
+from gigarank.evaluation.lines import grade, integer, number, read_lines
 from gigarank.evaluation.sets import Qrels, Run
 from gigarank.evaluation.store import write_whole
 
@@ -45,12 +48,18 @@ def read_qrels(path: Path) -> Qrels:
     """The judgments. Raises BadFile with the line."""
     found: dict[str, dict[str, int]] = {}
     for place, line in read_lines(path):
-        query, _, document, relevance = _fields(line, place, "query 0 document relevance")
+        query, document, relevance = judgment(line, place)
         judged = found.setdefault(query, {})
         if document in judged:
             raise BadFile(f"{place}: query {query} and document {document} were judged before", param=place)
-        judged[document] = integer(relevance, place, "relevance")
+        judged[document] = grade(relevance, place, "relevance")
     return found
+
+
+def judgment(line: str, place: str) -> tuple[str, str, str]:
+    """(query, document, relevance) of a line of qrels. Raises BadFile."""
+    query, _, document, relevance = _fields(line, place, "query 0 document relevance")
+    return query, document, relevance
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:
@@ -66,6 +75,21 @@ def _fields(line: str, place: str, form: str) -> list[str]:
             f"{place}: {wanted} fields are needed ({form}), not {len(fields)}", param=place, limit=wanted, received=len(fields)
         )
     return fields
+
+
+def escaped(identifier: str) -> str:
+    """The id as a TREC file can hold it: white space, and nothing else, as its UTF-8 bytes in the manner of %20."""
+    return "".join(quote(letter) if letter.isspace() else letter for letter in identifier)
+
+
+V = TypeVar("V", int, float)
+
+
+def with_escaped(by_query: Mapping[str, Mapping[str, V]]) -> dict[str, dict[str, V]]:
+    """A run or judgments with every id `escaped`."""
+    return {
+        escaped(query): {escaped(document): value for document, value in found.items()} for query, found in by_query.items()
+    }
 
 
 def _word(value: str) -> str:
