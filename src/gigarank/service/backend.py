@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gigarank.engine.work import Prompt, Result, Tier, Timing, Work
+from gigarank.engine.work import Admit, Prompt, Result, Tier, Timing, Work
 from gigarank.types import Usage
 
 Vectors = npt.NDArray[np.float32]
@@ -37,16 +37,19 @@ class ModelState:
     prompt: str = "qwen3-v1"  # the prompt format's id, a key of prompt.FORMATS; an embedder's says nothing
     failure: str = ""  # why `state` is failed
     ready_in_s: float | None = None  # an estimate, while `state` is loading
+    retires: int | None = None  # Unix seconds, from when on it is not served
 
 
 @dataclass(frozen=True, slots=True)
 class Urgency:
-    """How long a call may wait. `deadline`: time.monotonic() seconds. `wait_s`: how long to wait for a sleeping model."""
+    """How long a call may wait, and who is asked before it is computed. `deadline`: time.monotonic() seconds. `wait_s`: how
+    long to wait for a sleeping model."""
 
     priority: int = 0
     tier: Tier = "default"
     deadline: float | None = None
     wait_s: float = 0.0
+    admit: Admit | None = None  # of embed and answer; Work has its own
 
 
 @dataclass(frozen=True, slots=True)

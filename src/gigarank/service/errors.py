@@ -36,6 +36,7 @@ _KINDS: dict[type[GigarankError], _Kind] = {
     errors.UnsupportedParameter: _Kind(_INVALID, "unsupported_parameter", "Validation", "InvalidParameter"),
     errors.QueryTooLong: _Kind(_INVALID, "context_length_exceeded", "Validation", "InvalidParameter"),
     errors.UnknownModel: _Kind(_INVALID, "model_not_found", "Validation", "ModelNotFound"),
+    errors.ObjectNotFound: _Kind(_INVALID, "not_found", "Validation", "NotFound"),
     errors.CheckpointError: _Kind("server_error", "bad_checkpoint", "Backend", "InternalError", False),
     errors.DeviceUnavailable: _Kind("server_error", "no_device", "Backend", "InternalError", False),
     errors.NonFiniteScore: _Kind("server_error", "non_finite_score", "Backend", "InternalError", False),
@@ -44,6 +45,12 @@ _KINDS: dict[type[GigarankError], _Kind] = {
     errors.RequestTooLarge: _Kind(_INVALID, "request_too_large", "Validation", "InvalidParameter"),
     errors.HeadersTooLarge: _Kind(_INVALID, "headers_too_large", "Validation", "InvalidParameter"),
     errors.Unauthorized: _Kind(_INVALID, "invalid_api_key", "Validation", "InvalidApiKey"),
+    errors.NotSignedIn: _Kind(_INVALID, "not_signed_in", "Validation", "InvalidApiKey"),
+    errors.InsufficientCredit: _Kind("insufficient_quota", "credit_balance_exhausted", "Validation", "Arrearage", False),
+    errors.SpendLimitReached: _Kind("insufficient_quota", "project_spend_limit_exceeded", "Validation", "Arrearage", False),
+    errors.AccessDenied: _Kind("permission_error", "access_denied", "Validation", "AccessDenied", False),
+    errors.ModelNotAllowed: _Kind("permission_error", "model_not_allowed", "Validation", "Model.AccessDenied", False),
+    errors.KeyReused: _Kind("conflict", "idempotency_key_reuse", "Validation", "Conflict", False),
     errors.RouteNotFound: _Kind(_INVALID, "not_found", "Validation", "NotFound"),
     errors.MethodNotAllowed: _Kind(_INVALID, "method_not_allowed", "Validation", "MethodNotAllowed"),
     errors.RequestTimeout: _Kind(_INVALID, "request_timeout", "Validation", "RequestTimeOut"),
@@ -51,6 +58,13 @@ _KINDS: dict[type[GigarankError], _Kind] = {
     errors.DeadlineExceeded: _Kind("timeout_error", "deadline_exceeded", "Overloaded", "RequestTimeOut", False),
     TryLater: _Kind(_BUSY, "server_is_overloaded", "Overloaded", "ServiceUnavailable", True),
     errors.Overloaded: _Kind("rate_limit_error", "slow_down", "Overloaded", "Throttling", True),
+    errors.RateLimited: _Kind("rate_limit_error", "rate_limit_exceeded", "Overloaded", "Throttling.RateQuota", True),
+    errors.StillRunning: _Kind("conflict", "idempotency_key_in_use", "Overloaded", "Conflict", True),
+    errors.DatabaseUnavailable: _Kind(_BUSY, "database_unavailable", "Unhealthy", "ServiceUnavailable", True),
+    errors.StorageUnavailable: _Kind(_BUSY, "storage_unavailable", "Unhealthy", "ServiceUnavailable", True),
+    errors.UpstreamUnavailable: _Kind(_BUSY, "upstream_unavailable", "Unhealthy", "ServiceUnavailable", True),
+    errors.ClusterUnavailable: _Kind(_BUSY, "cluster_unavailable", "Unhealthy", "ServiceUnavailable", True),
+    errors.ProviderUnavailable: _Kind(_BUSY, "provider_unavailable", "Unhealthy", "ServiceUnavailable", True),
     errors.ModelLoading: _Kind(_BUSY, "model_loading", "Unhealthy", "ServiceUnavailable", True),
     errors.ShuttingDown: _Kind(_BUSY, "server_shutting_down", "Unhealthy", "ServiceUnavailable", True),
 }
@@ -64,7 +78,7 @@ def render(error: GigarankError, style: ErrorStyle, request_id: str) -> tuple[in
 def as_object(error: GigarankError) -> JsonObject:
     """The OpenAI object of one document's error, within an answer."""
     kind = _kind(error)
-    return {"message": error.message, "type": kind.type, "param": error.param, "code": kind.code}
+    return {"message": error.message, "type": kind.type, "param": error.param, "code": kind.code} | _bounds(error)
 
 
 def _kind(error: GigarankError) -> _Kind:
@@ -86,7 +100,7 @@ def _body(error: GigarankError, style: ErrorStyle, request_id: str) -> JsonObjec
     kind = _kind(error)
     if style == "tei":
         return {"error": error.message, "error_type": kind.tei, "code": error.status, "id": request_id} | _bounds(error)
-    body: JsonObject = {"error": as_object(error) | _bounds(error) | {"request_id": request_id}}
+    body: JsonObject = {"error": as_object(error) | {"request_id": request_id}}
     if style == "integer":
         body["error"]["code"] = error.status
         body["error"]["metadata"] = {"error_type": kind.code or kind.type} | _bounds(error)

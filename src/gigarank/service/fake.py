@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gigarank.engine.work import Prompt, Result, Search, Timing, Turns, Work
+from gigarank.engine.work import Admit, Prompt, Result, Search, Timing, Turns, Work
 from gigarank.errors import InvalidInput, ShuttingDown, UnknownModel
 from gigarank.service.backend import Answered, Embedded, ModelState, QueueState, Urgency
 from gigarank.types import Score, Usage
 
 _MODELS = (
     ModelState("fake", ("nano", "qwen3-reranker-0.6b"), "reranker", "ready", 32_768, 1_764_000_000, "counts words"),
-    ModelState("fake-embedder", (), "embedder", "ready", 32_768, 1_764_000_000, "hashes words"),
+    ModelState("fake-embedder", ("qwen3-embedding-0.6b",), "embedder", "ready", 32_768, 1_764_000_000, "hashes words"),
 )
 _TEMPLATE_TOKENS = 9
 _MOST_DIMENSIONS = 1_024
@@ -45,18 +45,20 @@ class FakeBackend:
         return [QueueState("fake", 0, 0, 0)]
 
     async def score(self, model: str, work: Work, wait_s: float = 0.0) -> Result:
-        await self._enter(model)
+        self._enter(model)
         outcomes = tuple(_scores(search, work.max_document_tokens) for search in work.searches)
         documents = sum(len(scores) for scores in outcomes)
         prefix = sum(len(search.query.split()) + len((search.instruction or "").split()) for search in work.searches)
         read = sum(score.tokens for scores in outcomes for score in scores)
         usage = Usage(documents, prefix, read, prefix + read + _TEMPLATE_TOKENS * documents)
+        await _admitted(work.admit, usage)
+        await asyncio.sleep(self.delay_s)
         return Result(outcomes, usage, Timing(0.0, 0.0, self.delay_s * 1e3))
 
     async def embed(
         self, model: str, texts: Sequence[str], *, task: str | None, dimensions: int | None, urgency: Urgency
     ) -> Embedded:
-        await self._enter(model)
+        self._enter(model)
         if not 1 <= (dimensions or 16) <= _MOST_DIMENSIONS:
             raise InvalidInput(
                 f"dimensions: must be from 1 to {_MOST_DIMENSIONS}, not {dimensions}",
@@ -66,19 +68,29 @@ class FakeBackend:
             )
         rows = np.array([_hashed(text, dimensions or 16) for text in texts], dtype=np.float32)
         tokens = sum(len(text.split()) for text in texts)
-        return Embedded(rows, Usage(len(texts), 0, tokens, tokens), Timing(0.0, 0.0, self.delay_s * 1e3))
+        usage = Usage(len(texts), 0, tokens, tokens)
+        await _admitted(urgency.admit, usage)
+        await asyncio.sleep(self.delay_s)
+        return Embedded(rows, usage, Timing(0.0, 0.0, self.delay_s * 1e3))
 
     async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
-        await self._enter(model)
+        self._enter(model)
         timing = Timing(0.0, 0.0, self.delay_s * 1e3)
+        tokens = sum(map(_length, prompts))
+        await _admitted(urgency.admit, Usage(len(prompts), 0, tokens, tokens))
+        await asyncio.sleep(self.delay_s)
         return [Answered("yes", "no", -0.25, -1.75, _length(prompt), timing) for prompt in prompts]
 
-    async def _enter(self, model: str) -> None:
+    def _enter(self, model: str) -> None:
         if not self.open:
             raise ShuttingDown("the server is shutting down", retry_after=1.0)
         if not any(model in (state.name, *state.aliases) for state in _MODELS):
             raise UnknownModel(f"model: no {model!r} here", param="model", received=model)
-        await asyncio.sleep(self.delay_s)
+
+
+async def _admitted(admit: Admit | None, usage: Usage) -> None:
+    if admit is not None:
+        await asyncio.to_thread(admit, usage)
 
 
 def _scores(search: Search, most: int | None) -> tuple[Score, ...]:

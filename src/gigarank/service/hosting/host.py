@@ -117,14 +117,17 @@ class Host:
         own = _own(urgency)
         wait_s = _within(urgency.wait_s, urgency.deadline)
         found = await self._ask(
-            model, "embedder", wait_s, lambda worker: worker.embed(texts, task=task, dimensions=dimensions, urgency=own)
+            model,
+            "embedder",
+            wait_s,
+            lambda worker: worker.embed(texts, task=task, dimensions=dimensions, urgency=own, admit=urgency.admit),
         )
         return Embedded(found.vectors, found.usage, found.timing)
 
     async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
         own = _own(urgency)
         wait_s = _within(urgency.wait_s, urgency.deadline)
-        found = await self._ask(model, "reranker", wait_s, lambda worker: worker.answer(prompts, urgency=own))
+        found = await self._ask(model, "reranker", wait_s, lambda worker: worker.answer(prompts, own, urgency.admit))
         return [Answered(one.yes, one.no, one.yes_logprob, one.no_logprob, one.prompt_tokens, one.timing) for one in found]
 
     async def drain(self, timeout_s: float) -> None:

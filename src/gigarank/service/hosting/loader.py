@@ -18,18 +18,20 @@ from gigarank import catalogue
 from gigarank.engine.download import DownloadProgress
 from gigarank.engine.embedder import Embedder
 from gigarank.engine.loading import pair_limit, read_config
-from gigarank.engine.numerics import TORCH_DTYPES, choose_numerics
+from gigarank.engine.numerics import choose_numerics, matrix_bytes
 from gigarank.engine.reranker import Reranker, choose_prompt
+from gigarank.engine.score_cache import ScoreCache
 from gigarank.engine.store import Checkpoint, locate, present
+from gigarank.engine.trial import require_sound
 from gigarank.errors import CheckpointError
 from gigarank.model.config import ModelConfig
 from gigarank.model.linear import PackedLinear, PlainLinear
+from gigarank.model.quantized import QuantizedLinear
 from gigarank.model.weights import expected_shapes
 from gigarank.prompt import QWEN3_EMBEDDING_V1, prompt_format
 from gigarank.service.backend import Kind
 from gigarank.service.hosting import machine
 from gigarank.service.hosting.specs import ModelSpec
-from gigarank.service.hosting.trial import require_sound
 from gigarank.types import EngineOptions
 
 Model = Reranker | Embedder
@@ -78,11 +80,13 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineLoader:
-    """Checkpoints by the engine's own rules; `device` and `dtype` as Reranker.load takes them."""
+    """Checkpoints by the engine's own rules; `device` and `dtype` as Reranker.load takes them. `scores`: where all rerankers
+    keep theirs, also while they sleep."""
 
     device: str = "auto"
     dtype: str = "auto"
     options: EngineOptions = field(default_factory=EngineOptions)
+    scores: ScoreCache | None = None
 
     def survey(self, spec: ModelSpec) -> Facts:
         """A model of the catalogue that is not here is described by the catalogue; any other is fetched to be known."""
@@ -97,6 +101,8 @@ class EngineLoader:
         loading = Reranker.load if kind == "reranker" else Embedder.load
         model = loading(spec.source, device=self.device, dtype=self.dtype, options=self.options)
         require_sound(model)
+        if self.scores is not None and isinstance(model, Reranker):
+            model.keep_scores(self.scores)
         return model
 
     def memory_bytes(self) -> int:
@@ -107,10 +113,15 @@ class EngineLoader:
     def _of_catalogue(self, known: catalogue.Model) -> Facts:
         numerics, config = choose_numerics(self.device, self.dtype), ModelConfig.from_shape(known.shape)
         prompt = prompt_format(self.options.prompt or known.prompt) if known.kind == "reranker" else None
-        weights = sum(math.prod(shape) for shape in expected_shapes(config).values())
+        item = matrix_bytes(numerics.dtype)
+        stored = 2 if numerics.dtype == "int8" else item  # published in 16 bits, and kept so where the matrices get 8
+        weights = sum(
+            math.prod(shape) * (stored if name.endswith(_AS_STORED) else item)
+            for name, shape in expected_shapes(config).items()
+        )
         return Facts(
             kind=known.kind,
-            memory_bytes=weights * TORCH_DTYPES[numerics.dtype].itemsize,
+            memory_bytes=weights,
             max_pair_tokens=pair_limit(self.options, config),
             created=0,
             dtype=numerics.dtype,
@@ -128,7 +139,7 @@ class EngineLoader:
         prompt = choose_prompt(checkpoint, self.options) if kind == "reranker" else None
         return Facts(
             kind=kind,
-            memory_bytes=weight_bytes(files, TORCH_DTYPES[numerics.dtype].itemsize),
+            memory_bytes=weight_bytes(files, matrix_bytes(numerics.dtype)),
             max_pair_tokens=pair_limit(self.options, read_config(checkpoint.folder)),
             created=int((checkpoint.folder / "config.json").stat().st_mtime),
             dtype=numerics.dtype,
@@ -160,8 +171,10 @@ def _tensors(model: Model) -> Iterator[Tensor]:
     yield from (weights.embedding, weights.head, weights.final_norm)
     parts = [getattr(layer, part.name) for layer in weights.layers for part in fields(layer)]
     yield from (part for part in parts if isinstance(part, Tensor))
-    for linear in (part for part in parts if isinstance(part, PlainLinear | PackedLinear)):
+    for linear in (part for part in parts if isinstance(part, PlainLinear | PackedLinear | QuantizedLinear)):
         yield linear.weight
+        if isinstance(linear, QuantizedLinear):
+            yield linear.scales
         if linear.bias is not None:
             yield linear.bias
 

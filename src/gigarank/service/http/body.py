@@ -5,7 +5,7 @@ that is too large is refused by its Content-Length before it is read, and at the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +76,17 @@ class Incoming:
             message = f"body: not here after {timeout_s:g} s (body_timeout_s)"
             raise RequestTimeout(message, param="body", limit=timeout_s) from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def chunks(self, timeout_s: float) -> AsyncIterator[bytes]:
+        """The body in pieces, each of which has to be here in time. Raises RequestTimeout, ClientClosed."""
+        while not self.complete:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    chunk = await self._next()
+            except TimeoutError:
+                message = f"body: nothing of it for {timeout_s:g} s (body_timeout_s)"
+                raise RequestTimeout(message, param="body", limit=timeout_s) from None
+            yield chunk
 
     async def discard(self, max_bytes: int) -> None:
         """Forget what a refused client still sends, for a while: most read an answer only once they have sent all."""

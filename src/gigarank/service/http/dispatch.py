@@ -6,32 +6,33 @@ leaves exactly one Exchange, whatever happens to it; a client that leaves ends i
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from gigarank.errors import ClientClosed, GigarankError, MethodNotAllowed, RequestTimeout, Unauthorized
+from gigarank.errors import ClientClosed, GigarankError, RequestTimeout, ShuttingDown
+from gigarank.service.allowance import Allowance
 from gigarank.service.backend import ScoringBackend
-from gigarank.service.call import Answer, Call, Route
-from gigarank.service.errors import render
+from gigarank.service.call import Answer, Asked, Call, ErrorPage, Gate, Route
 from gigarank.service.http import headers as names
 from gigarank.service.http.body import Incoming, Intake, Receive, announced_bytes
 from gigarank.service.http.exchange import Exchange
+from gigarank.service.http.form import read_form
 from gigarank.service.http.json_text import parse
-from gigarank.service.http.keys import KeyRing
+from gigarank.service.http.keys import KeyRing, presented
 from gigarank.service.http.logs import log_exchange, where
 from gigarank.service.http.metrics import Metrics
 from gigarank.service.http.paths import Paths
+from gigarank.service.http.refusal import refusal, refuse_pricing
+from gigarank.service.http.reply import Reply, Send, encoded, send_stream
 from gigarank.service.http.tracing import Spans
+from gigarank.service.pulse import Pulse
 from gigarank.service.settings import Settings
+from gigarank.service.tenant import Tenant
 
 Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = "application/json"
 _AGENT_CHARACTERS = 120
 
 
@@ -57,10 +58,16 @@ class Surroundings:
     intake: Intake
     lifecycle: Lifecycle
     spans: Spans | None = None
+    gate: Gate | None = None
+    error_page: ErrorPage | None = None  # of browsers, where there are pages
+    demo: Allowance | None = None
+    pulse: Pulse | None = None
 
     def note(self, exchange: Exchange) -> None:
         """Counts it and logs it; what the protocol refuses before there is a request, too."""
         self.metrics.observe(exchange)
+        if self.pulse is not None:
+            self.pulse.note(exchange)
         log_exchange(exchange)
 
 
@@ -78,16 +85,10 @@ class Visit:
     incoming: Incoming
     route: Route | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    tenant: Tenant | None = None
+    told: dict[str, str] = field(default_factory=dict)  # headers of its answer, whatever that is
     error: str = ""
     defect: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    answer: Answer | None = None
 
 
 class Dispatcher:
@@ -102,8 +103,9 @@ class Dispatcher:
         lifecycle.in_flight += 1
         metrics.in_flight.inc()
         try:
-            reply = await self._reply(visit)
-            await self._send(reply, visit, send)
+            reply = await self._reply_or_farewell(visit)
+            with closing(reply):
+                await self._send(reply, visit, send)
         except asyncio.CancelledError:
             lifecycle.dropped += 1
             raise
@@ -111,6 +113,16 @@ class Dispatcher:
             lifecycle.in_flight -= 1
             metrics.in_flight.dec()
         self._record(reply, visit)
+
+    async def _reply_or_farewell(self, visit: Visit) -> Reply:
+        """Who runs the app cancels a request only when the process ends: its client is told, and can ask elsewhere."""
+        try:
+            return await self._reply(visit)
+        except asyncio.CancelledError:
+            self._around.lifecycle.dropped += 1
+            error = ShuttingDown("the server ends, and this request was not answered in time", retry_after=1.0)
+            visit.error = error.code
+            return self._refusal(error, visit)
 
     async def _reply(self, visit: Visit) -> Reply:
         try:
@@ -120,25 +132,40 @@ class Dispatcher:
             if not isinstance(error, RequestTimeout | ClientClosed):
                 with suppress(ClientClosed):
                     await visit.incoming.discard(self._around.settings.max_body_bytes)
-            return _refusal(error, visit)
+            return self._refusal(error, visit)
+
+    def _refusal(self, error: GigarankError, visit: Visit) -> Reply:
+        shows, route = self._around.error_page, visit.route
+        seen = route is None or route.page or (route.method == "GET" and route.visitor)  # by people, who follow links there
+        if shows is not None and seen and names.accepts_html(visit.headers):
+            return encoded(shows(error, Asked(visit.method, visit.path, visit.request_id)))
+        return refusal(error, route.style if route else "superset", visit.request_id)
 
     async def _answered(self, visit: Visit) -> Reply:
         around = self._around
-        visit.route, visit.parameters = around.paths.find(visit.method, visit.path)
-        if not visit.route.public:
-            around.keys.check(visit.headers)
-        if visit.route.method == "GET":
+        visit.route, visit.parameters = around.paths.find(visit.method, visit.path, names.accepts_html(visit.headers))
+        if not visit.route.public and not visit.route.visitor:
+            visit.tenant = await self._admitted(visit.headers, visit.route)
+        if visit.route.method != "POST" or visit.route.upload:
             return await self._watched(self._perform(visit.route, visit, None), visit)
         limit = around.settings.max_body_bytes
         with around.intake.reserve(announced_bytes(visit.headers, limit)):
             content = await visit.incoming.read(limit, around.settings.body_timeout_s)
             return await self._watched(self._perform(visit.route, visit, content), visit)
 
+    async def _admitted(self, headers: Mapping[str, str], route: Route) -> Tenant | None:
+        """None for the operator's own keys, and where a server without accounts needs none."""
+        around = self._around
+        if around.gate is None:
+            around.keys.check(headers)
+            return None
+        return None if around.keys.knows(headers) else await around.gate.admit(presented(headers), route)
+
     async def _perform(self, route: Route, visit: Visit, content: bytes | None) -> Reply:
         around = self._around
         call = Call(
             request_id=visit.request_id,
-            body={} if content is None else parse(content, around.settings.max_json_depth),
+            body=self._body(route, visit, content),
             headers=visit.headers,
             path=visit.path,
             parameters=visit.parameters,
@@ -148,14 +175,33 @@ class Dispatcher:
             received=visit.started,
             created=int(time.time()),
             urgency=names.urgency(visit.headers, visit.started),
+            tenant=visit.tenant,
+            client=visit.client,
+            demo=around.demo,
+            upload=visit.incoming.chunks(around.settings.body_timeout_s) if route.upload else None,
         )
-        answer = await route.endpoint(call)
-        return _encoded(answer)
+        if around.gate is not None and route.visitor:
+            return encoded(await around.gate.receive(call, route))
+        if around.gate is not None and route.hosted and route.public:
+            return encoded(await around.gate.show(call, route))
+        if around.gate is None or visit.tenant is None:
+            refuse_pricing(call)
+            return encoded(await route.endpoint(call))
+        return encoded(await around.gate.perform(call, route, content or b"", visit.told))
+
+    def _body(self, route: Route, visit: Visit, content: bytes | None) -> Any:
+        if route.page:
+            return read_form(content or b"", visit.headers.get("content-type", ""))
+        if content is None or (route.hosted and not content):
+            return {}
+        return parse(content, self._around.settings.max_json_depth)
 
     async def _watched(self, work: Coroutine[Any, Any, Reply], visit: Visit) -> Reply:
-        """Run `work` in a task of its own, and end it when the client leaves or this request is cut off."""
+        """Run `work` in a task of its own, and end it when the client leaves or this request is cut off. What reads the body
+        by itself sees the client leave by itself."""
         task = asyncio.create_task(work)
-        gone = asyncio.create_task(visit.incoming.until_gone())
+        uploads = visit.route is not None and visit.route.upload
+        gone = asyncio.create_task(asyncio.Event().wait() if uploads else visit.incoming.until_gone())
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -170,15 +216,21 @@ class Dispatcher:
     async def _send(self, reply: Reply, visit: Visit, send: Send) -> None:
         elapsed_ms = (time.monotonic() - visit.started) * 1e3
         headers = {
-            "content-length": str(len(reply.body)),
+            "content-length": str(reply.size),
             "x-request-id": visit.request_id,
             "openai-processing-ms": str(round(elapsed_ms)),
             "x-content-type-options": "nosniff",
+            **visit.told,
             **reply.headers,
         }
         if self._around.lifecycle.draining or not visit.incoming.complete:
             headers["connection"] = "close"
+        if reply.status == 304:  # its length would be that of what the client has
+            del headers["content-length"]
         await send({"type": "http.response.start", "status": reply.status, "headers": names.raw(headers)})
+        if reply.stream is not None and visit.method != "HEAD":
+            await send_stream(reply.stream, send, self._around.settings.body_timeout_s)
+            return
         await send({"type": "http.response.body", "body": b"" if visit.method == "HEAD" else reply.body})
 
     def _record(self, reply: Reply, visit: Visit) -> None:
@@ -192,7 +244,7 @@ class Dispatcher:
             client=visit.client,
             agent=visit.headers.get("user-agent", "")[:_AGENT_CHARACTERS],
             bytes_in=visit.incoming.size,
-            bytes_out=len(reply.body),
+            bytes_out=reply.size,
             model=answer.model,
             documents=answer.documents,
             tokens=answer.tokens,
@@ -227,23 +279,3 @@ def _result(task: asyncio.Task[Reply], visit: Visit) -> Reply:
         return task.result()
     visit.defect = where(error)
     raise GigarankError("an internal error; the server's log has its place under this request's id") from error
-
-
-def _encoded(answer: Answer) -> Reply:
-    headers = {"content-type": _JSON, **names.timing_headers(answer), **answer.headers}
-    if isinstance(answer.body, bytes):
-        return Reply(answer.status, headers, answer.body, answer)
-    return Reply(answer.status, headers, orjson.dumps(answer.body, option=orjson.OPT_SERIALIZE_NUMPY), answer)
-
-
-def _refusal(error: GigarankError, visit: Visit) -> Reply:
-    style = visit.route.style if visit.route else "superset"
-    status, headers, content = render(error, style, visit.request_id)
-    return Reply(status, {"content-type": _JSON, **_hints(error), **headers}, orjson.dumps(content))
-
-
-def _hints(error: GigarankError) -> dict[str, str]:
-    """The headers that HTTP asks for at some statuses."""
-    if isinstance(error, Unauthorized):
-        return {"www-authenticate": "Bearer"}
-    return {"allow": str(error.limit)} if isinstance(error, MethodNotAllowed) else {}

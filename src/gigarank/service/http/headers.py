@@ -54,6 +54,11 @@ def _preferred_wait(text: str) -> float:
     return min(_MAX_WAIT_S, float(found[1])) if found else 0.0
 
 
+def accepts_html(headers: Mapping[str, str]) -> bool:
+    """Whether a browser's window asks: programs say */* or name JSON."""
+    return "text/html" in headers.get("accept", "").lower()
+
+
 def timing_headers(answer: Answer) -> dict[str, str]:
     """What a scored answer cost; nothing for one without tokens."""
     if not answer.tokens and answer.timing == Timing():

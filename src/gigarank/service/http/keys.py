@@ -1,7 +1,7 @@
 """Who may ask: static keys, compared in constant time.
 
-Knows no accounts. Invariant: a key is kept as its digest only; a keys file that cannot be read, or that holds no key, opens
-nothing.
+Knows no accounts, and tells those who do what was presented. Invariant: a key is kept as its digest only; a keys file that
+cannot be read, or that holds no key, opens nothing.
 """
 
 import hashlib
@@ -36,14 +36,17 @@ class KeyRing:
         return len(self._digests)
 
     def check(self, headers: Mapping[str, str]) -> None:
-        if self.open:
+        """Raises Unauthorized, unless nobody needs a key."""
+        if self.open or self.knows(headers):
             return
-        self._look()
-        given = list(_presented(headers))  # as headers are read: a character a byte
-        if not given:
+        if not list(_presented(headers)):
             raise Unauthorized("no API key: send it as `Authorization: Bearer KEY`, or in x-api-key", param="authorization")
-        if not self._known([_digest(key, "latin-1") for key in given]):
-            raise Unauthorized("the API key is not known here", param="authorization")
+        raise Unauthorized("the API key is not known here", param="authorization")
+
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        """Whether one of these keys was presented."""
+        self._look()
+        return self._known([_digest(key, "latin-1") for key in _presented(headers)])  # as headers are read: a character a byte
 
     def _known(self, given: list[bytes]) -> bool:
         """Whether one is among ours. Every one is compared with every other, so that the time tells nothing."""
@@ -79,6 +82,11 @@ def _plain(key: str) -> str:
 
 def _digest(key: str, encoding: str = "utf-8") -> bytes:
     return hashlib.sha256(key.encode(encoding)).digest()
+
+
+def presented(headers: Mapping[str, str]) -> list[str]:
+    """Every key that the client sent, each once."""
+    return list(dict.fromkeys(_presented(headers)))
 
 
 def _presented(headers: Mapping[str, str]) -> Iterator[str]:

@@ -35,6 +35,10 @@ class WorkerCounts(Protocol):
     def room_tokens(self) -> int: ...
     @property
     def busy_s(self) -> float: ...
+    @property
+    def score_hits(self) -> int: ...
+    @property
+    def score_misses(self) -> int: ...
 
 
 class ModelCounts(Protocol):
@@ -66,7 +70,7 @@ class Metrics:
         histogram = partial(Histogram, namespace="gigarank", registry=registry, buckets=_SECONDS)
         self._requests = counter("requests", "Requests answered.", ("route", "method", "status"))
         self._documents = counter("documents", "Documents scored.", ("model",))
-        self._tokens = counter("tokens", "Tokens computed.", ("model",))
+        self._tokens = counter("tokens", "Tokens computed, or kept from before.", ("model",))
         self._bytes = counter("body_bytes", "Bytes of requests and answers.", ("direction",))
         self._seconds = histogram("request_seconds", "From request to answer.", ("route",))
         self._stages = histogram("stage_seconds", "A scored request by stage.", ("stage",))
@@ -131,6 +135,8 @@ def _counted(counters: Mapping[str, ModelCounts]) -> Iterator[Metric]:
     yield _counter("batch_tokens", "Tokens in batches.", {m: w.tokens for m, w in awake.items()})
     yield _counter("batch_room_tokens", "Tokens that batches could have held.", {m: w.room_tokens for m, w in awake.items()})
     yield _counter("busy_seconds", "Seconds of computing.", {m: w.busy_s for m, w in awake.items()})
+    yield _counter("score_cache_hits", "Prompts whose score was kept.", {m: w.score_hits for m, w in awake.items()})
+    yield _counter("score_cache_misses", "Prompts whose score was not.", {m: w.score_misses for m, w in awake.items()})
     yield _counter("model_loads", "Loads into memory.", {m: c.loads for m, c in counters.items()})
     yield _counter("model_load_seconds", "Seconds of loading.", {m: c.load_seconds for m, c in counters.items()})
     memory = GaugeMetricFamily("gigarank_model_memory_bytes", "Memory taken now.", labels=("model",))

@@ -15,13 +15,18 @@ _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 _STATUSES = {
     "400": "The request is wrong; `param`, `limit` and `received` say where",
     "401": "No API key, or one that is not known",
+    "402": "The account has not got what the request costs, or the key may not spend it",
+    "403": "The key may not do this, or not with this model",
     "404": "No such path or model",
     "405": "The path has other methods",
     "408": "The body did not arrive in time",
+    "409": "The Idempotency-Key is another request's, or its first request is not answered yet",
     "413": "More documents or bytes than one request may hold",
-    "429": "The queue is full; Retry-After says when to try again",
+    "429": "The queue is full, or a limit of the account or the key is reached; Retry-After says when to try again",
+    "431": "More of a request's line and headers than is read",
     "500": "An error of the server; its log has the place under the request's id",
     "503": "The model is loading or the server shuts down; Retry-After says when to try again",
+    "504": "Not ready by `deadline_ms`, where an answer is whole or none",
 }
 
 
@@ -45,6 +50,7 @@ def document(routes: Routes, error_schema: JsonObject) -> JsonObject:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-gigarank"},
             },
         },
         "security": [{"bearer": []}, {"apiKey": []}],
@@ -61,17 +67,34 @@ def _operation(route: Route) -> JsonObject:
         "operationId": _name(route),
         "summary": route.summary,
         "tags": [route.tag],
-        "responses": {"200": {"description": "The answer", "content": {"application/json": {"schema": schema}}}},
+        "responses": {str(status): _good(route, status, schema) for status in route.statuses},
     }
-    if parameters := [_parameter(name) for name in _PARAMETER.findall(route.path)]:
-        operation["parameters"] = parameters
-    if route.method == "POST":
-        content = {"application/json": {"schema": route.request if route.request is not None else {"type": "object"}}}
+    in_path = [_parameter(name) for name in _PARAMETER.findall(route.path)]
+    in_query = [{"name": name, "in": "query", "schema": kind} for name, kind in route.query.items()]
+    if in_path or in_query:
+        operation["parameters"] = in_path + in_query
+    if route.method == "POST" and (route.request is not None or not route.hosted):
+        media = "multipart/form-data" if route.upload else "application/json"
+        content = {media: {"schema": route.request if route.request is not None else {"type": "object"}}}
         operation["requestBody"] = {"required": True, "content": content}
-    if route.public:
+    if route.public or route.visitor == "anyone":
         operation["security"] = []
+    elif route.visitor:
+        operation["security"] = [{"session": []}]
     operation["responses"] |= {status: {"$ref": f"#/components/responses/{status}"} for status in _STATUSES}
     return operation
+
+
+def _good(route: Route, status: int, schema: JsonObject) -> JsonObject:
+    content: JsonObject = {"content": _content(route, schema)}
+    if status < 300:
+        return {"description": "The answer", **content}
+    return {"description": "On to `location`", "headers": {"location": {"schema": {"type": "string"}}}, **content}
+
+
+def _content(route: Route, schema: JsonObject) -> JsonObject:
+    others: JsonObject = {media: {"schema": {"type": "string"}} for media in route.also}
+    return {"application/json": {"schema": schema}, **others}
 
 
 def _name(route: Route) -> str:

@@ -17,8 +17,28 @@ Methods = dict[str, Route]
 
 
 class Paths:
-    """Of two routes for one method and path the first counts."""
+    """Of two routes for one method and path the first counts; of a page and another route the page, for whoever accepts HTML,
+    and the other one for all others."""
 
+    def __init__(self, routes: Routes) -> None:
+        self._pages = _Table([route for route in routes if route.page])
+        self._others = _Table([route for route in routes if not route.page])
+
+    def find(self, method: str, path: str, html: bool = False) -> tuple[Route, Mapping[str, str]]:
+        tables = (self._pages, self._others) if html else (self._others, self._pages)
+        allowed: set[str] = set()
+        for table in tables:
+            methods, parameters = table.methods(path)
+            if (route := methods.get("GET" if method == "HEAD" else method)) is not None:
+                return route, parameters
+            allowed |= set(methods)
+        if not allowed:
+            raise RouteNotFound("no such path here; /openapi.json lists them", param="path", received=path[:200])
+        named = ", ".join(sorted(allowed))
+        raise MethodNotAllowed(f"{method} is not allowed here; {named} is", param="method", limit=named, received=method)
+
+
+class _Table:
     def __init__(self, routes: Routes) -> None:
         self._exact: dict[str, Methods] = defaultdict(dict)
         patterns: dict[str, Methods] = defaultdict(dict)
@@ -26,16 +46,8 @@ class Paths:
             (patterns if "{" in route.path else self._exact)[route.path].setdefault(route.method, route)
         self._patterns = [(_compiled(path), methods) for path, methods in patterns.items()]
 
-    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-        methods, parameters = self._methods(path)
-        route = methods.get("GET" if method == "HEAD" else method)
-        if route is None:
-            allowed = ", ".join(sorted(methods))
-            message = f"{method} is not allowed here; {allowed} is"
-            raise MethodNotAllowed(message, param="method", limit=allowed, received=method)
-        return route, parameters
-
-    def _methods(self, path: str) -> tuple[Methods, Mapping[str, str]]:
+    def methods(self, path: str) -> tuple[Methods, Mapping[str, str]]:
+        """None at all for a path that is not there."""
         if path in self._exact:
             return self._exact[path], {}
         plain = re.sub(r"/{2,}", "/", path).rstrip("/") or "/"
@@ -44,7 +56,7 @@ class Paths:
         for pattern, methods in self._patterns:
             if found := pattern.fullmatch(plain):
                 return methods, found.groupdict()
-        raise RouteNotFound("no such path here; /openapi.json lists them", param="path", received=path[:200])
+        return {}, {}
 
 
 def _compiled(path: str) -> re.Pattern[str]:

@@ -74,6 +74,8 @@ class DrainingServer(uvicorn.Server):
             for connection in waiting:
                 await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         await super().shutdown(sockets)
+        if self.force_exit:  # the application is not asked to end but cancelled, which Starlette tells as a traceback
+            self.lifespan.logger = logging.Logger("silent", logging.CRITICAL + 1)
 
     def _protocol(self) -> asyncio.Protocol:
         make = cast(type[HttpToolsProtocol], self.config.http_protocol_class)
@@ -121,7 +123,8 @@ def run(app: FastAPI, settings: Settings, listener: socket.socket) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, made before anything heavy is loaded. Raises InvalidInput with the reason if it cannot be had."""
+    """A socket, made before anything heavy is loaded; whoever connects from now on waits until the application runs, and is not
+    refused. Raises InvalidInput with the reason if it cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -130,6 +133,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise _unbound(host, port, error) from error

@@ -6,6 +6,7 @@ Xinference's (`model_type`, `model_ability`). Invariant: a name that is listed h
 
 import difflib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from gigarank.errors import InvalidInput, UnknownModel
 from gigarank.service.backend import Kind, ModelState
@@ -41,7 +42,7 @@ def model_of(call: Call, fields: Fields, kind: Kind) -> ModelState:
         raise InvalidInput(
             f"model: {state.name} is of kind {state.kind}, and this endpoint needs kind {kind}",
             param="model",
-            limit=", ".join(fitting),
+            limit=", ".join(fitting) or kind,
             received=state.name,
         )
     return state
@@ -88,6 +89,8 @@ def entry(state: ModelState, call: Call) -> JsonObject:
         shown |= {"max_choices": MAX_CHOICES, "max_levels": MAX_LEVELS}
     if state.failure:
         shown["failure"] = state.failure
+    if state.retires is not None:
+        shown["expiration_date"] = datetime.fromtimestamp(state.retires, UTC).date().isoformat()  # OpenRouter's name for it
     return shown
 
 

@@ -84,10 +84,11 @@ def read_nested(call: Call) -> RerankRequest:
 
 
 def details(ranked: Ranked) -> JsonObject:
-    """What a result adds where there is something to say: its window, that it was not scored, and why."""
+    """What a result adds where there is something to say: its fused score, its window, that it was not scored, and why."""
     outcome = ranked.outcome
     if isinstance(outcome, Score):
-        return {} if outcome.window is None else {"window": asdict(outcome.window)}
+        fused = {} if outcome.fused is None else {"fused": outcome.fused}
+        return fused | ({} if outcome.window is None else {"window": asdict(outcome.window)})
     return {"scored": False} | ({"error": as_object(outcome.error)} if isinstance(outcome, Failure) else {})
 
 

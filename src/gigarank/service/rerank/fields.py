@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 from gigarank.engine.work import Tier
 from gigarank.errors import InvalidInput, UnsupportedParameter
 from gigarank.service.rerank import presets
-from gigarank.service.rerank.values import FLAG, NUMBER, TEXT, TEXTS, Kind, choice, integer, wrong
+from gigarank.service.rerank.values import FLAG, NUMBER, NUMBERS, TEXT, TEXTS, Kind, choice, integer, wrong
 
 T = TypeVar("T")
 OnError = Literal["fail", "skip"]
@@ -126,6 +126,12 @@ RANK_FIELDS = Field(
 SCORE_THRESHOLD = Field(
     ("score_threshold",), NUMBER, "Leaves out results whose relevance (always the probability, 0 to 1) is lower."
 )
+FIRST_STAGE = Field(
+    ("first_stage_scores",),
+    NUMBERS,
+    "The scores of the search that found the documents, one each, in any unit, higher is better: results are ordered by both.",
+)
+FIRST_STAGE_WEIGHT = Field(("first_stage_weight",), NUMBER, "How much they count beside the model's; 1 by default.")
 RAW_SCORES = Field(("raw_scores",), FLAG, "True: scores are logits instead of probabilities.")
 USE_ACTIVATION = Field(("use_activation", "activation"), FLAG, "False: scores are logits instead of probabilities.")
 TRUNCATE = Field(

@@ -34,7 +34,7 @@ def read_pairs(call: Call) -> RerankRequest:
     sizes.check_pairs(asked, given, call.settings.max_documents)
     queries, _ = read_queries(asked, query_name)
     documents = read_documents(given, document_name, fields.RANK_FIELDS.take(body) or ())
-    options = replace(read_options(body), top_n=None, score_threshold=None)
+    options = replace(read_options(body), top_n=None, score_threshold=None, first_stage_scores=None)
     searches = _searches(queries, documents, document_name)
     return RerankRequest(read_model(body), searches, options, read_urgency(body, call))
 

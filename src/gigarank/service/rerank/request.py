@@ -3,10 +3,11 @@
 Knows no path and no model. Invariant: reading ends in a request or in a GigarankError, whatever the body holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gigarank.engine.fusion import check_first_stage
 from gigarank.engine.work import Outcome, Tier, Timing
 from gigarank.errors import InvalidInput
 from gigarank.service.backend import Urgency
@@ -45,6 +46,8 @@ class Options:
     max_query_tokens: int | None = None
     truncate: bool = True
     windows: Windows | None = None
+    first_stage_scores: tuple[float, ...] | None = None
+    first_stage_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ def read_request(call: Call) -> RerankRequest:
     sizes.check_searches(asked, fields.find(body, _DOCUMENT_NAMES)[1], call.settings.max_documents)
     queries, many = read_queries(asked, name)
     searches, options = _searches(body, queries, many), read_options(body)
+    _check_first_stage(options, searches)
     if many and options.return_documents:
         sizes.check_echo([search.documents for search in searches], options.top_n, call.settings.max_body_bytes)
     return RerankRequest(read_model(body), searches, options, read_urgency(body, call), many)
@@ -157,7 +161,7 @@ def read_options(body: Mapping[str, Any]) -> Options:
     activated, raw = fields.USE_ACTIVATION.take(body), fields.RAW_SCORES.take(body)
     preset, instruction = fields.PRESET.take(body), fields.INSTRUCTION.take(body)
     top_n = fields.TOP_N.take(body)
-    truncate = fields.TRUNCATE.take(body)
+    truncate, weight = fields.TRUNCATE.take(body), fields.FIRST_STAGE_WEIGHT.take(body)
     fields.SIDE.take(body)
     return Options(
         instruction=preset or instruction,
@@ -170,7 +174,19 @@ def read_options(body: Mapping[str, Any]) -> Options:
         max_query_tokens=fields.MAX_QUERY.take(body) or None,
         truncate=truncate is not False,
         windows=_windows(body),
+        first_stage_scores=fields.FIRST_STAGE.take(body),
+        first_stage_weight=1.0 if weight is None else weight,
     )
+
+
+def _check_first_stage(options: Options, searches: Sequence[Asked]) -> None:
+    """One query's documents have such scores; of many queries nobody could tell whose they are."""
+    if options.first_stage_scores is None:
+        return
+    if len(searches) > 1:
+        message = f"first_stage_scores: for one query, not for {len(searches)}; send a request for each"
+        raise InvalidInput(message, param="first_stage_scores", limit=1, received=len(searches))
+    check_first_stage(options.first_stage_scores, options.first_stage_weight, len(searches[0].documents))
 
 
 def _document_limit(body: Mapping[str, Any]) -> int | None:

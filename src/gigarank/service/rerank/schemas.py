@@ -61,9 +61,11 @@ def documents() -> JsonObject:
 
 DOCUMENT_OBJECT: JsonObject = nested({"text": TEXT})
 WINDOW: JsonObject = nested({"index": WHOLE, "count": WHOLE, "start": WHOLE, "stop": WHOLE})
+_BOUND: JsonObject = {"type": ["string", "number", "boolean", "null"]}
+_NULLABLE: JsonObject = {"type": ["string", "null"]}
 FAILURE: JsonObject = nested(
-    {"message": TEXT, "type": TEXT, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}
+    {"message": TEXT, "type": TEXT, "param": _NULLABLE, "code": _NULLABLE, "limit": _BOUND, "received": _BOUND}
 )
 """One document's error."""
-DETAILS: dict[str, JsonObject] = {"scored": FLAG, "error": FAILURE, "window": WINDOW}
+DETAILS: dict[str, JsonObject] = {"scored": FLAG, "error": FAILURE, "window": WINDOW, "fused": NUMBER}
 """Members that a result has only where there is something to say."""

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from gigarank.engine.fusion import order_key, with_fused
 from gigarank.engine.work import Failure, Outcome, Result, Search, Unscored, Work
 from gigarank.errors import GigarankError, InvalidInput, UnknownModel
 from gigarank.service import offered
@@ -29,6 +30,7 @@ async def rerank(call: Call, request: RerankRequest) -> RerankAnswer:
     result = await call.backend.score(model.name, _work(request), request.urgency.wait_s)
     outcomes = [_merged(asked, scored) for asked, scored in zip(request.searches, result.outcomes, strict=True)]
     _raise_failures(outcomes, request.options)
+    outcomes = [_fused(some, request.options) for some in outcomes]
     return _answer(call, request, model, result, outcomes)
 
 
@@ -103,6 +105,15 @@ def _placed(outcome: Outcome, index: int) -> Outcome:
             return Unscored(index)
 
 
+def _fused(outcomes: list[Outcome], options: Options) -> list[Outcome]:
+    """What was scored, with the sum of both stages' scores where the first's are there; what was not stays as it is."""
+    if options.first_stage_scores is None:
+        return outcomes
+    scored = [one for one in outcomes if isinstance(one, Score)]
+    fused = iter(with_fused(scored, options.first_stage_scores, options.first_stage_weight))
+    return [next(fused) if isinstance(one, Score) else one for one in outcomes]
+
+
 def _raise_failures(outcomes: Sequence[Sequence[Outcome]], options: Options) -> None:
     """The first document's error is the request's where that was asked, and where no document came through."""
     every = [outcome for search in outcomes for outcome in search]
@@ -141,11 +152,16 @@ def _ranked(asked: Asked, outcome: Outcome, options: Options) -> Ranked:
 
 
 def _best(ranked: Sequence[Ranked], options: Options) -> Iterator[Ranked]:
-    """Best first by logit, ties as they came; without a score last, and left out where a score must be reached."""
+    """Best first by logit, or by both stages' scores; ties as they came; without a score last, and left out where a score must
+    be reached."""
     least = options.score_threshold
-    for each in sorted(ranked, key=lambda one: -logit_of(one.outcome)):
+    for each in sorted(ranked, key=lambda one: -_place_of(one.outcome)):
         if least is None or (isinstance(each.outcome, Score) and each.outcome.relevance_score >= least):
             yield each
+
+
+def _place_of(outcome: Outcome) -> float:
+    return order_key(outcome) if isinstance(outcome, Score) else -math.inf
 
 
 def logit_of(outcome: Outcome) -> float:

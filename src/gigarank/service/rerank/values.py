@@ -105,6 +105,17 @@ NUMBER: Kind[float] = Kind(
 )
 
 
+def _numbers(value: Any, param: str) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise wrong(param, "an array of numbers", value)
+    return tuple(_number(item, f"{param}[{place}]") for place, item in enumerate(value))
+
+
+NUMBERS: Kind[tuple[float, ...]] = Kind(
+    {"type": ["array", "null"], "items": {**NUMBER.schema, "anyOf": NUMBER.schema["anyOf"][:2]}}, _numbers
+)
+
+
 def _text(value: Any, param: str) -> str:
     if not isinstance(value, str):
         raise wrong(param, "a string", value)

@@ -1,0 +1,1 @@
+"""Accounts: who they are and whether they may ask."""

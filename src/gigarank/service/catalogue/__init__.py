@@ -1,0 +1,1 @@
+"""The catalogue's life: models that are asked for, measured, served and retired."""

@@ -1,0 +1,1 @@
+"""Credit: prices, grants, the ledger, and what is held while a request runs."""

@@ -1,0 +1,1 @@
+"""API keys of accounts: made, shown once, known again by an HMAC."""
