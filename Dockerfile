@@ -6,7 +6,8 @@ ENV PATH=/opt/gigarank/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHEC
 RUN pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu
 COPY pyproject.toml README.md LICENSE /src/
 COPY src /src/src
-RUN pip install "/src[serve,otel]"
+ARG EXTRAS=serve,otel
+RUN pip install "/src[${EXTRAS}]"
 
 FROM python:3.12-slim
 COPY --from=build /opt/gigarank /opt/gigarank
