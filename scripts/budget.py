@@ -183,7 +183,8 @@ def _whole(modules: list[Module], test_code_lines: int) -> Iterator[str]:
         yield f"imports form a cycle: {' -> '.join(cycle)}"
     source_lines = sum(module.code_lines for module in modules if module.path.startswith("src/"))
     if test_code_lines < source_lines:
-        yield f"tests have {test_code_lines} lines, the source {source_lines}; tests are at least as long"
+        missing = source_lines - test_code_lines
+        yield f"tests have {test_code_lines} lines, {missing} fewer than the source; they must have at least as many"
 
 
 def main(root: Path) -> int:

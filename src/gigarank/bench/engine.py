@@ -25,8 +25,9 @@ from gigarank.errors import InvalidInput
 from gigarank.prompt import PromptFormat
 from gigarank.types import Dtype, JsonObject
 
-TOLERANCES: dict[str, float] = {"fp32": 1e-3, "bf16": numerics.TOLERANCES["bf16"]}
-"""By how much a peer's raw logit may differ from ours. In bf16 the peers' logits themselves are rounded to 1/32."""
+TOLERANCES: dict[str, float] = {"fp32": 1e-3, "bf16": numerics.TOLERANCES["bf16"], "int8": numerics.TOLERANCES["int8"]}
+"""By how much a peer's raw logit may differ from ours. In bf16 the peers' logits themselves are rounded to 1/32; beside our
+int8 the peers compute in fp32."""
 
 CHECKED_DOCUMENTS, CHECKED_WORDS = 8, 200
 Say = Callable[[str], None]

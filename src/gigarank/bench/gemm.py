@@ -1,19 +1,19 @@
 """The matrix-multiplication limit: the products that a request needs, and nothing else.
 
 Every product that the engine computes for a plan runs once, on the engine's own packed weights, in the engine's own row tiles,
-with random inputs: no norms, no attention, no activations, no copies. Knows no text. Invariant: an engine that did nothing
-but multiply would take exactly this long, so engine time / limit cannot honestly fall below 1.
+with random inputs, quantised beforehand where the products are: no norms, no attention, no activations, no copies. Knows no
+text. Invariant: an engine that did nothing but multiply would take exactly this long, so engine time / limit cannot
+honestly fall below 1.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from gigarank.model.config import ModelConfig
 from gigarank.model.decoder import TILE_ROWS
-from gigarank.model.linear import ROW_MULTIPLE, Linear
+from gigarank.model.linear import ROW_MULTIPLE, Linear, Operand
 from gigarank.model.weights import LayerWeights
 
 
@@ -64,22 +64,29 @@ class GemmLimit:
         self.batches = batches
         widths = {"hidden": config.hidden_size, "query": config.query_size, "inner": config.intermediate_size}
         generator = torch.Generator().manual_seed(0)
-        self._inputs: dict[str, Tensor] = {
-            name: torch.randn(TILE_ROWS, width, generator=generator).to(layers[0].input_norm.dtype)
-            for name, width in widths.items()
-        }
+        dtype = layers[0].input_norm.dtype
+        inputs = {name: torch.randn(TILE_ROWS, width, generator=generator).to(dtype) for name, width in widths.items()}
+        self._inputs: dict[tuple[str, int], Operand] = {}
+        for linear, width, rows in self._products():
+            if (width, rows) not in self._inputs:
+                self._inputs[width, rows] = linear.prepare(inputs[width][:rows])
 
     @torch.inference_mode()
     def run(self) -> int:
         """Multiplies; returns how many products ran."""
         count = 0
+        for linear, width, rows in self._products():
+            linear(self._inputs[width, rows])
+            count += 1
+        return count
+
+    def _products(self) -> Iterator[tuple[Linear, str, int]]:
+        """Every product in the engine's tiles: which, what it reads, of how many rows."""
         for batch in self.batches:
             for index, layer in enumerate(self.layers):
                 for linear, rows, width in products(layer, batch, last=index + 1 == len(self.layers)):
                     for start in range(0, rows, TILE_ROWS):
-                        linear(self._inputs[width][: min(TILE_ROWS, rows - start)])
-                        count += 1
-        return count
+                        yield linear, width, min(TILE_ROWS, rows - start)
 
 
 def flops(config: ModelConfig, batches: Sequence[BatchRows]) -> int:

@@ -18,7 +18,7 @@ from gigarank import __version__
 from gigarank.bench.gemm import BatchRows
 from gigarank.engine.batch import wanted
 from gigarank.engine.loading import load_checkpoint
-from gigarank.engine.numerics import TORCH_DTYPES
+from gigarank.engine.numerics import compute_dtype
 from gigarank.engine.plan import make_plan
 from gigarank.engine.request import Reads, encode
 from gigarank.engine.reranker import Reranker
@@ -77,7 +77,7 @@ class TransformersCard:
         transformers = _imported("transformers")
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
         self.model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=TORCH_DTYPES[dtype], attn_implementation="sdpa"
+            folder, dtype=compute_dtype(dtype), attn_implementation="sdpa"
         ).eval()
         self.prompt = prompt
         self.before = self.tokenizer.encode(prompt.prefix, add_special_tokens=False)
@@ -112,7 +112,7 @@ class SentenceTransformersPeer:
 
     def __init__(self, folder: Path, dtype: Dtype) -> None:
         library = _imported("sentence_transformers")
-        options = {"dtype": TORCH_DTYPES[dtype]}
+        options = {"dtype": compute_dtype(dtype)}
         self.model = library.CrossEncoder(
             str(folder), device="cpu", model_kwargs=options, local_files_only=True, activation_fn=torch.nn.Identity()
         )
@@ -134,7 +134,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def load_peer(name: str, folder: Path, dtype: Dtype, prompt: PromptFormat) -> Contestant:
-    """The named peer on the folder's weights."""
+    """The named peer on the folder's weights; beside our int8 it computes in fp32, since it has no int8 of its own."""
     if name == "transformers":
         return TransformersCard(folder, dtype, prompt)
     return SentenceTransformersPeer(folder, dtype)

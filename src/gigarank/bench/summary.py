@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gigarank.bench.gemm import BatchRows, flops
-from gigarank.bench.workloads import QUERY_WORDS, SPREAD, Request, Workload
+from gigarank.bench.workloads import Request, Workload
 from gigarank.model.config import ModelConfig
 from gigarank.types import JsonObject
 
@@ -93,13 +93,13 @@ def disagreeing(result: JsonObject) -> list[str]:
 
 
 def _described(workload: Workload, asked: Request) -> JsonObject:
-    spread = "whole pair" if workload.whole_pair else f"each 1 +- {SPREAD} times that"
+    spread = "whole pair" if workload.whole_pair else f"each 1 +- {workload.spread} times that"
     return {
         "name": workload.name,
         "documents": len(asked.documents),
         "tokens": workload.tokens,
         "lengths": spread,
-        "query_tokens": QUERY_WORDS,
+        "query_tokens": workload.query_words,
     }
 
 

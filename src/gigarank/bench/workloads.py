@@ -21,13 +21,15 @@ _WORD = re.compile("\u0120[a-z]{2,}")  # U+0120 is byte-level BPE's letter for t
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`documents` of about `tokens` tokens: uniform between 0.6 and 1.4 times that, or, where `whole_pair`, exactly so many
-    that prompt and document together have `tokens` tokens."""
+    """`documents` of about `tokens` tokens: uniform between 1 - `spread` and 1 + `spread` times that, or, where `whole_pair`,
+    exactly so many that prompt and document together have `tokens` tokens."""
 
     name: str
     documents: int
     tokens: int
     whole_pair: bool = False
+    spread: float = SPREAD
+    query_words: int = QUERY_WORDS
 
 
 WORKLOADS = {
@@ -81,7 +83,7 @@ def request(workload: Workload, tokenizer: Tokenizer, prompt: PromptFormat, seed
     """The workload's query and documents."""
     rng = random.Random(f"{workload.name} {seed}")
     vocabulary = words(tokenizer)
-    query = _text(rng, vocabulary, QUERY_WORDS)
+    query = _text(rng, vocabulary, workload.query_words)
     overhead = _tokens(tokenizer, prompt.render(None, query, _text(rng, vocabulary, 1))) - 1
     lengths = _lengths(workload, rng, overhead)
     documents = tuple(_text(rng, vocabulary, length) for length in lengths)
@@ -104,7 +106,7 @@ def _lengths(workload: Workload, rng: random.Random, overhead: int) -> list[int]
                 received=workload.tokens,
             )
         return [workload.tokens - overhead] * workload.documents
-    factors = [rng.uniform(1 - SPREAD, 1 + SPREAD) for _ in range(workload.documents)]
+    factors = [rng.uniform(1 - workload.spread, 1 + workload.spread) for _ in range(workload.documents)]
     return [max(1, round(workload.tokens * factor)) for factor in factors]
 
 

@@ -1,4 +1,5 @@
-"""The command line: `gigarank rank`, `embed`, `serve`, `models`, `doctor`, `bench`, `eval` and `train`.
+"""The command line: `gigarank rank`, `rank-many`, `embed`, `serve`, `models`, `doctor`, `admin`, `bench`, `plan`, `eval`,
+`train`.
 
 Knows the layers below by what they promise. Invariant: torch, transformers, tokenizers and numpy are imported inside
 the commands, so that `gigarank --help` answers at once.
@@ -9,12 +10,14 @@ from typing import Annotated
 import typer
 
 from gigarank import __version__
-from gigarank.cli import bench, evaluate, failures, models, train
+from gigarank.cli import admin, bench, evaluate, failures, models, train
 from gigarank.cli.command import Debug, as_command
 from gigarank.cli.doctor import doctor
 from gigarank.cli.embed import EmbedOptions, embed
 from gigarank.cli.output import emit
+from gigarank.cli.plan import PlanOptions, plan
 from gigarank.cli.rank import RankOptions, rank
+from gigarank.cli.rank_many import RankManyOptions, rank_many
 from gigarank.cli.serve import ServeOptions, serve
 
 _EXIT_CODES = """
@@ -68,6 +71,13 @@ app.command(
         'rank "notice period" contract.txt --windows --model 0.6b',
     ).replace("gigarank grep", "grep")
 )(as_command(RankOptions, rank))
+app.command(
+    "rank-many",
+    epilog=_examples(
+        "rank-many pairs.parquet scored",
+        "rank-many s3://bucket/queries s3://bucket/ranked --top-n 10 --model 0.6b --cluster auto",
+    ),
+)(as_command(RankManyOptions, rank_many))
 app.command(epilog=_examples("embed notes.jsonl --output notes.npy", "embed questions.txt --format lines --query"))(
     as_command(EmbedOptions, embed)
 )
@@ -81,7 +91,14 @@ app.command(
 )(as_command(ServeOptions, serve))
 app.add_typer(models.app, name="models")
 app.command(epilog=_examples("doctor", "doctor Qwen/Qwen3-Reranker-0.6B", "doctor ./my-checkpoint --json"))(doctor)
+app.add_typer(admin.app, name="admin")
 app.add_typer(bench.app, name="bench")
+app.command(
+    epilog=_examples(
+        "plan --rate 12 --documents 20 --tokens 140 --model 8b --hardware h100 --slo p99=500ms",
+        "plan --rate 2 --documents 5 --tokens 40 --profile costs.json --replicas 2 --json",
+    )
+)(as_command(PlanOptions, plan))
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(train.app, name="train")
 

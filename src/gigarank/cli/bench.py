@@ -43,7 +43,9 @@ class EngineBenchOptions:
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens a document, instead of the workload's own.", show_default=False)
     ] = None
-    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Precision of every contestant.")] = "fp32"
+    dtype: Annotated[
+        Literal["fp32", "bf16", "int8"], typer.Option(help="Precision of every contestant; beside int8 the peers take fp32.")
+    ] = "fp32"
     layers: Annotated[
         int | None, typer.Option(min=1, help="Shorten the model for a quick look; the result says so.", show_default=False)
     ] = None

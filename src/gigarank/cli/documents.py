@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
-from gigarank.cli.jsonl import text_of_row
+from gigarank.cli.jsonl import number_of_row, text_of_row
 from gigarank.errors import BadFile
 
 Format = Literal["text", "lines", "jsonl", "csv"]
@@ -56,9 +56,18 @@ class Source:
 class Document:
     text: str
     source: Source
+    first_stage: float | None = None
 
 
-def read_documents(files: Sequence[str], form: Format | None, field: str) -> list[Document]:
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The JSON members or CSV columns that hold the text and, where it is asked for, the first stage's score."""
+
+    text: str
+    first_stage: str | None = None
+
+
+def read_documents(files: Sequence[str], form: Format | None, field: Fields) -> list[Document]:
     """All documents of all files in their order; raises BadFile where there is none. `form` None goes by the suffix.
 
     Blank lines and blank text files hold nothing to score and are left out; a row of JSONL or CSV always counts.
@@ -75,8 +84,12 @@ def format_of(file: str) -> Format:
     return "lines" if file == STDIN else SUFFIXES.get(Path(file).suffix.lower(), "text")
 
 
-def read_file(file: str, form: Format, field: str) -> Iterator[Document]:
-    """The documents of one file; `field` names the JSON member or the CSV column that holds the text."""
+def read_file(file: str, form: Format, field: Fields) -> Iterator[Document]:
+    """The documents of one file."""
+    if field.first_stage is not None and form not in ("jsonl", "csv"):
+        raise _bad(
+            file, f"has no field {field.first_stage!r} with the first stage's score; only rows of JSONL and CSV have fields"
+        )
     with _opened(file) as stream:
         match form:
             case "text":
@@ -153,30 +166,44 @@ def _read_lines(file: str, stream: BinaryIO) -> Iterator[Document]:
             yield Document(text, Source(file, line=number))
 
 
-def _read_jsonl(file: str, stream: BinaryIO, field: str) -> Iterator[Document]:
+def _read_jsonl(file: str, stream: BinaryIO, field: Fields) -> Iterator[Document]:
     for number, line in _lines(file, stream):
         if line.strip():
             try:
-                text = text_of_row(line, field)
+                text = text_of_row(line, field.text)
+                score = None if field.first_stage is None else number_of_row(line, field.first_stage)
             except ValueError as error:
                 raise _bad(file, str(error), number) from None
-            yield Document(text, Source(file, line=number))
+            yield Document(text, Source(file, line=number), score)
 
 
-def _read_csv(file: str, stream: BinaryIO, field: str) -> Iterator[Document]:
+def _read_csv(file: str, stream: BinaryIO, field: Fields) -> Iterator[Document]:
     csv.field_size_limit(_LONGEST_CSV_FIELD)
     rows = csv.reader((line for _, line in _lines(file, stream)), strict=True)
     try:
         header = next(filter(None, rows), None)
         if header is None:
             return
-        if header.count(field) != 1:
-            found = f"the header names {field!r} {header.count(field)} times; it has {', '.join(header)}"
-            raise _bad(file, found, rows.line_num)
-        column = header.index(field)
+        wanted = [name for name in (field.text, field.first_stage) if name is not None]
+        columns = [_column(file, header, name, rows.line_num) for name in wanted]
         for number, row in enumerate(filter(None, rows), start=1):
-            if len(row) <= column:
-                raise _bad(file, f"the row has {len(row)} of {len(header)} fields, none for {field!r}", rows.line_num)
-            yield Document(row[column], Source(file, row=number))
+            for name, column in zip(wanted, columns, strict=True):
+                if len(row) <= column:
+                    raise _bad(file, f"the row has {len(row)} of {len(header)} fields, none for {name!r}", rows.line_num)
+            score = None if field.first_stage is None else _number(file, field.first_stage, row[columns[1]], rows.line_num)
+            yield Document(row[columns[0]], Source(file, row=number), score)
     except csv.Error as error:
         raise _bad(file, f"not CSV: {error}", rows.line_num) from None
+
+
+def _column(file: str, header: Sequence[str], name: str, line: int) -> int:
+    if header.count(name) != 1:
+        raise _bad(file, f"the header names {name!r} {header.count(name)} times; it has {', '.join(header)}", line)
+    return header.index(name)
+
+
+def _number(file: str, name: str, text: str, line: int) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _bad(file, f"the field {name!r} is {text[:40]!r}; a number is needed", line) from None

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gigarank.cli import evaluate_fusion, evaluate_report
 from gigarank.cli.command import Debug, Json, as_command
-from gigarank.cli.evaluate_report import mount
 from gigarank.cli.evaluate_suite import SuiteRun, check_first_stage, run_suite
 from gigarank.cli.evaluate_suite import to_table as suite_table
 from gigarank.cli.loading import LoadOptions, check_kind, load_embedder, load_reranker
@@ -75,6 +75,9 @@ class EvalOptions(LoadOptions):
     fuse_weight: Annotated[
         float | None, typer.Option(min=0, help="The first stage's weight in that sum (1).", show_default=False)
     ] = None
+    mteb_convention: Annotated[
+        bool, typer.Option("--mteb-convention", help="Of a suite: ask as mteb's own wrapper does, the instruction twice.")
+    ] = False
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the results.")] = Path("results")
     json: Json = False
     debug: Debug = False
@@ -104,6 +107,8 @@ def check_options(options: EvalOptions) -> None:
         raise InvalidInput("data: nothing to measure; name a folder with --data or a suite with --suite", param="data")
     if options.suite is not None and (wish := _not_of_suites(options)):
         raise InvalidInput(f"suite: goes without --{wish}; a suite has its own data and instructions", param="suite")
+    if options.suite is None and options.mteb_convention:
+        raise InvalidInput("mteb_convention: is for a suite", param="mteb_convention", limit="suite", received=True)
     if options.full and (options.limit is not None or options.top_k is not None):
         raise InvalidInput("full: means every query and candidate; leave out --limit and --top-k", param="full")
     if options.output.exists() and not options.output.is_dir():
@@ -142,6 +147,10 @@ def measure_suite(options: EvalOptions, suite: str) -> None:
             limit=options.limit,
             path=options.output / slug(reranker.name) / f"{name}.suite.jsonl",
             provenance=lambda started: dataclasses.asdict(describe(settings.machine, started)),
+            machine=settings.machine,
+            first_stage=stage,
+            mteb_convention=options.mteb_convention,
+            vectors=cache() / "vectors",
         )
     )
     emit(json_text.dumps({"rows": rows}, ensure_ascii=False) + "\n" if options.json else suite_table(rows))
@@ -195,7 +204,7 @@ def choose_stage(options: EvalOptions, evaluation_set: "EvalSet") -> "FirstStage
 
 def cache() -> Path:
     """Where candidates and vectors are kept from one run to the next."""
-    from gigarank.engine.store import cache_folder
+    from gigarank.engine.presence import cache_folder
 
     return cache_folder() / "eval"
 
@@ -280,4 +289,5 @@ def to_json(results: "Sequence[TaskResult]", settings: "RunOptions") -> str:
 
 
 app.command()(as_command(EvalOptions, run))
-mount(app)
+evaluate_report.mount(app)
+evaluate_fusion.mount(app)

@@ -20,6 +20,15 @@ def text_of_row(line: str, field: str) -> str:
     return text
 
 
+def number_of_row(line: str, field: str) -> float:
+    """The number in a field of a line of JSONL that holds an object."""
+    row = _parse(line)
+    value = row.get(field) if isinstance(row, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the field {field!r} is {_name(value)}; a number is needed")
+    return float(value)
+
+
 def _parse(line: str) -> object:
     try:
         return json.loads(line.rstrip("\r\n"))

@@ -39,7 +39,7 @@ class LoadOptions:
         ),
     ] = None
     dtype: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16", "fp64"], typer.Option(help="Precision.", rich_help_panel=_PANEL)
+        Literal["auto", "fp32", "bf16", "fp16", "fp64", "int8"], typer.Option(help="Precision.", rich_help_panel=_PANEL)
     ] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_PANEL)] = "auto"
     max_tokens: Annotated[
@@ -51,6 +51,12 @@ class LoadOptions:
             show_default=False,
         ),
     ] = None
+    keep_quantized: Annotated[
+        bool,
+        typer.Option(
+            "--keep-quantized", help="Keep int8 weights in the cache folder for the next time.", rich_help_panel=_PANEL
+        ),
+    ] = False
 
 
 def check_kind(name: str, kind: Literal["reranker", "embedder"]) -> None:
@@ -77,7 +83,7 @@ def load_reranker(options: LoadOptions) -> "Reranker":
             dtype=options.dtype,
             revision=options.revision,
             adapter=options.adapter,
-            options=EngineOptions(max_pair_tokens=options.max_tokens),
+            options=EngineOptions(max_pair_tokens=options.max_tokens, keep_quantized=options.keep_quantized),
         )
 
 
@@ -93,7 +99,7 @@ def load_embedder(options: LoadOptions) -> "Embedder":
             dtype=options.dtype,
             revision=options.revision,
             adapter=options.adapter,
-            options=EngineOptions(max_pair_tokens=options.max_tokens),
+            options=EngineOptions(max_pair_tokens=options.max_tokens, keep_quantized=options.keep_quantized),
         )
 
 

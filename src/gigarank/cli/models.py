@@ -97,7 +97,7 @@ def get_model(options: GetOptions) -> None:
 
 
 def _place(model: Model) -> Path | None:
-    from gigarank.engine.store import present
+    from gigarank.engine.presence import present
 
     return present(model)
 

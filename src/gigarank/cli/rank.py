@@ -22,7 +22,7 @@ from gigarank.cli.progress import CountBar
 from gigarank.cli.reading import Files, ReadOptions, check_text, read_texts
 from gigarank.errors import InvalidInput
 from gigarank.prompt import PromptFormat
-from gigarank.types import Numerics, Progress, Ranking, Windows
+from gigarank.types import FirstStage, Numerics, Progress, Ranking, Windows
 
 if TYPE_CHECKING:
     from gigarank.evaluation.calibration import Calibration
@@ -41,7 +41,7 @@ class Ranks(Protocol):
     def rank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Sequence[str] | FirstStage,
         *,
         instruction: str | None = None,
         top_n: int | None = None,
@@ -63,6 +63,19 @@ class RankOptions(LoadOptions, ReadOptions):
     calibration: Annotated[
         Path | None,
         typer.Option(help="A file of `gigarank eval calibrate`; adds calibrated probabilities.", show_default=False),
+    ] = None
+    first_stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="The JSON member or CSV column with the score of the search that found a document; the order is then that "
+            "of both scores together.",
+            show_default=False,
+        ),
+    ] = None
+    first_stage_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="How much it counts beside the model's (1).", show_default=False),
     ] = None
     json: Json = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No footer on standard error.")] = False
@@ -94,19 +107,21 @@ def rank(options: RankOptions, load: Callable[[LoadOptions], Ranks] = load_reran
     check_text("instruction", options.instruction)
     check_kind(options.model, "reranker")
     shown = Shown(windows=chosen_windows(options), calibration=read_calibration(options.calibration))
-    documents = read_texts(options.files, options)
+    documents = read_texts(options.files, options, options.first_stage)
+    given = texts_of(documents, options)
     began = time.monotonic()
     model = load(options)
-    rank_documents(model, documents, options, replace(shown, loading_seconds=time.monotonic() - began))
+    rank_documents(model, documents, options, replace(shown, given=given, loading_seconds=time.monotonic() - began))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What is known of an answer before it is there."""
+    """What is known of an answer before it is there. `given` is what the model gets."""
 
     windows: Windows | None = None
     calibration: "Calibration | None" = None
     loading_seconds: float = 0.0
+    given: Sequence[str] | FirstStage = ()
 
 
 def read_calibration(path: Path | None) -> "Calibration | None":
@@ -130,6 +145,23 @@ def check_calibration(calibration: "Calibration | None", model: Ranks) -> None:
             limit=list(fitted),
             received=list(asked),
         )
+
+
+def texts_of(documents: Sequence[Document], options: RankOptions) -> Sequence[str] | FirstStage:
+    """The texts, with the scores that were read beside them where they were asked for; raises InvalidInput."""
+    texts = [document.text for document in documents]
+    if options.first_stage is None:
+        if options.first_stage_weight is not None:
+            raise InvalidInput(
+                "--first-stage-weight needs --first-stage", param="--first-stage-weight", received=options.first_stage_weight
+            )
+        return texts
+    from gigarank.engine.fusion import check_first_stage
+
+    scores = [document.first_stage for document in documents if document.first_stage is not None]
+    weight = 1.0 if options.first_stage_weight is None else options.first_stage_weight
+    check_first_stage(scores, weight, len(texts))
+    return FirstStage(texts, scores, weight)
 
 
 def chosen_windows(options: RankOptions) -> Windows | None:
@@ -156,7 +188,7 @@ def rank_documents(
     with CountBar("ranking") as bar:
         ranking = model.rank(
             options.query,
-            [document.text for document in documents],
+            shown.given,
             instruction=options.instruction,
             top_n=options.top_n,
             windows=shown.windows,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gigarank.cli.documents import STDIN, Document, Format, read_documents
+from gigarank.cli.documents import STDIN, Document, Fields, Format, read_documents
 from gigarank.cli.output import is_terminal
 from gigarank.errors import InvalidInput
 
@@ -38,11 +38,11 @@ class ReadOptions:
     field: Annotated[str, typer.Option(help="The JSON member or CSV column with the text.", rich_help_panel=_PANEL)] = "text"
 
 
-def read_texts(files: Sequence[str] | None, options: ReadOptions) -> list[Document]:
+def read_texts(files: Sequence[str] | None, options: ReadOptions, first_stage: str | None = None) -> list[Document]:
     """The documents; raises InvalidInput rather than wait for someone to type at a terminal unasked."""
     if not files and is_terminal(sys.stdin):
         raise InvalidInput("documents: no file is named and standard input is a terminal; name files, or - to type them")
-    return read_documents(files or [STDIN], options.format, options.field)
+    return read_documents(files or [STDIN], options.format, Fields(options.field, first_stage))
 
 
 def check_text(name: str, text: str | None) -> None:

@@ -56,21 +56,23 @@ def _result(score: Score, answer: Answer) -> dict[str, Any]:
     result = asdict(score) | {"document": document.text, "source": document.source.to_json()}
     if answer.calibrate is not None:
         result["calibrated"] = answer.calibrate(score.logit)
-    if score.window is None:
-        del result["window"]
+    for name in ("window", "fused"):
+        if result[name] is None:
+            del result[name]
     return result
 
 
 def to_lines(answer: Answer) -> str:
-    """Tab-separated: rank, probability, logit, how much was read, source, text (its whitespace as single blanks), and the
-    calibrated probability where there is one."""
+    """Tab-separated: rank, probability, logit, how much was read, source, text (its whitespace as single blanks), and, where
+    there are such, the calibrated probability and the fused score."""
     lines = []
     for rank, score in enumerate(answer.ranking, start=1):
         document = answer.documents[score.index]
         numbers = (str(rank), f"{score.relevance_score:.6g}", f"{score.logit:.6f}")
         texts = (how_much(score) or "whole", document.source.label, document.text)
         calibrated = () if answer.calibrate is None else (f"{answer.calibrate(score.logit):.6g}",)
-        lines.append("\t".join((*numbers, *(" ".join(text.split()) for text in texts), *calibrated)) + "\n")
+        fused = () if score.fused is None else (f"{score.fused:.6f}",)
+        lines.append("\t".join((*numbers, *(" ".join(text.split()) for text in texts), *calibrated, *fused)) + "\n")
     return "".join(lines)
 
 
@@ -89,6 +91,9 @@ def to_table(answer: Answer, width: int | None = None) -> str:
     table.add_column("logit", justify="right", no_wrap=True)
     if answer.calibrate is not None:
         table.add_column("calibrated", justify="right", no_wrap=True)
+    fused = any(score.fused is not None for score in answer.ranking)
+    if fused:
+        table.add_column("fused", justify="right", no_wrap=True)
     table.add_column("source", no_wrap=True)
     table.add_column("document", no_wrap=True, overflow="ellipsis", ratio=1)
     sources = [answer.documents[score.index].source for score in answer.ranking]
@@ -99,6 +104,7 @@ def to_table(answer: Answer, width: int | None = None) -> str:
             f"{score.relevance_score:.4f}",
             f"{score.logit:+.2f}",
             *([] if answer.calibrate is None else [f"{answer.calibrate(score.logit):.4f}"]),
+            *([f"{score.fused:+.2f}"] if fused else []),
             Text(cut_left(printable(source), _SOURCE_CELLS), style="cyan"),
             _first_words(score, answer.documents[score.index]),
         )

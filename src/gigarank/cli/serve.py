@@ -21,8 +21,10 @@ from gigarank.service.settings import Settings
 
 if TYPE_CHECKING:
     from gigarank.service.backend import ScoringBackend
+    from gigarank.service.hosting.loader import EngineLoader
 
-_NEEDED = ("fastapi", "uvicorn", "httptools", "orjson", "prometheus_client")
+_NEEDED_BY_ACCOUNTS = ("alembic", "argon2", "joserfc", "limits", "python_multipart", "sqlalchemy")
+_NEEDED = ("fastapi", "uvicorn", "httptools", "jinja2", "markdown_it", "orjson", "prometheus_client")
 _BACKEND = re.compile(r"engine|fake(?::(?P<delay_s>\d{1,3}(?:\.\d{1,6})?))?")
 
 Config = Annotated[
@@ -32,7 +34,9 @@ Config = Annotated[
 Backend = Annotated[
     str,
     typer.Option(
-        "--backend", envvar="GIGARANK_BACKEND", hidden=True, help="engine; fake or fake:SECONDS answers without a model."
+        "--backend",
+        envvar="GIGARANK_BACKEND",
+        help="engine; vllm=URL[,URL] or rerank=URL[,URL] has other servers score; fake[:SECONDS] counts words.",
     ),
 ]
 
@@ -71,14 +75,27 @@ def serve(options: Any) -> None:
     """
     flags = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
     settings = process_settings(flags, options.config)
-    if not _BACKEND.fullmatch(options.backend):
-        raise InvalidInput(f"--backend: engine, fake or fake:SECONDS; received {options.backend!r}", param="backend")
-    check_installed()
+    _check_backend(options.backend)
+    check_installed(*(_NEEDED_BY_ACCOUNTS if settings.accounts else ()))
+    if settings.cluster:
+        from gigarank.cli.serve_cluster import check_cluster
+
+        check_cluster(settings, options.backend)
     raise typer.Exit(_run(settings, options.backend))
 
 
-def check_installed() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+def _check_backend(name: str) -> None:
+    if "=" in name:
+        from gigarank.service.upstream.addresses import parse_upstreams
+
+        parse_upstreams(name)
+    elif not _BACKEND.fullmatch(name):
+        message = f"--backend: engine, vllm=URL, rerank=URL, fake or fake:SECONDS; received {name!r}"
+        raise InvalidInput(message, param="backend", received=name)
+
+
+def check_installed(*more: str) -> None:
+    missing = [name for name in (*_NEEDED, *more) if importlib.util.find_spec(name) is None]
     if missing:
         message = f"serve needs packages that are not here ({', '.join(missing)}): pip install 'gigarank[serve]'"
         raise InvalidInput(message, param="serve", received=missing)
@@ -89,9 +106,12 @@ def _run(settings: Settings, backend: str) -> int:
     from gigarank.service.http import server
     from gigarank.service.http.logs import log_to_stderr
 
-    keyed = bool(settings.api_keys or settings.api_keys_file)
+    keyed = bool(settings.api_keys or settings.api_keys_file or settings.accounts)
     if not keyed and not server.is_loopback(settings.host):
-        message = f"host: {settings.host} is open to other machines: give a key with --api-key, or a file with --api-keys-file"
+        message = (
+            f"host: {settings.host} is open to other machines: give a key with --api-key, or a file with --api-keys-file, "
+            "or keep accounts with --accounts"
+        )
         raise InvalidInput(message, param="host", received=settings.host)
     app = create_app(settings, _backend(settings, backend))
     listener = server.listen(settings.host, settings.port)
@@ -105,6 +125,12 @@ def _run(settings: Settings, backend: str) -> int:
 def _backend(settings: Settings, name: str) -> "ScoringBackend":
     from gigarank.service.fake import FakeBackend
 
+    if settings.cluster:
+        from gigarank.cli.serve_cluster import cluster_backend
+
+        return cluster_backend(settings)
+    if "=" in name:
+        return _upstream(settings, name)
     if name != "engine":
         return FakeBackend(float(name.partition(":")[2] or 0.0))
     from gigarank.engine.worker import QueueLimits
@@ -122,7 +148,31 @@ def _backend(settings: Settings, name: str) -> "ScoringBackend":
         fresh_s=settings.fresh_s,
         patience_s=settings.patience_s,
     )
-    return Host(options, limits=limits)
+    return Host(options, _loader(settings), limits)
+
+
+def _upstream(settings: Settings, name: str) -> "ScoringBackend":
+    from gigarank.service.upstream.addresses import parse_upstreams
+    from gigarank.service.upstream.backend import UpstreamBackend, WaitingLimits
+    from gigarank.service.upstream.balance import BalanceLimits, Balancer, Upstream
+    from gigarank.service.upstream.client import RerankClient, VllmClient
+    from gigarank.service.upstream.models import parse_remotes
+
+    upstreams = parse_upstreams(name)
+    remotes = parse_remotes(upstreams.kind, settings.models, settings.default_model)
+    client = VllmClient if upstreams.kind == "vllm" else RerankClient
+    servers = [Upstream(client(url, settings.upstream_key, settings.upstream_timeout_s)) for url in upstreams.urls]
+    limits = WaitingLimits(settings.max_waiting_requests, settings.max_waiting_tokens)
+    return UpstreamBackend(remotes, Balancer(servers, BalanceLimits(tokens=settings.upstream_tokens)), limits)
+
+
+def _loader(settings: Settings) -> "EngineLoader":
+    from gigarank.engine.score_cache import ScoreCache
+    from gigarank.service.hosting.loader import EngineLoader
+    from gigarank.types import EngineOptions
+
+    scores = ScoreCache(settings.score_cache) if settings.score_cache else None
+    return EngineLoader(dtype=settings.dtype, options=EngineOptions(keep_quantized=settings.keep_quantized), scores=scores)
 
 
 def _address(host: str, port: int) -> str:
@@ -136,7 +186,7 @@ def _greeting(settings: Settings, address: str, keys: int | None) -> list[str]:
     access = (
         "open: no key is asked, since only this machine can reach it"
         if keys is None
-        else f"{keys} API key{'' if keys == 1 else 's'}"
+        else f"{keys} API key{'' if keys == 1 else 's'}" + (" and those of accounts" if settings.accounts else "")
     )
     return [
         f"serving {', '.join(settings.models)} at {address} (Ctrl-C ends it)",

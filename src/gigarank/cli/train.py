@@ -19,6 +19,7 @@ from gigarank.cli.train_prepare import (
     rows,
 )
 from gigarank.cli.train_run import RunCommand, run
+from gigarank.cli.train_teach import TeachCommand, teach
 
 
 def _epilog(*commands: str) -> str:
@@ -32,7 +33,7 @@ app = typer.Typer(
     epilog=_epilog("run recipe.toml --output out", "export nano --adapter out --output mine"),
 )
 prepare = typer.Typer(
-    help="Training data: import it, clean it of evaluation data, mine negatives, make queries.",
+    help="Training data: import it, clean it of evaluation data, mine negatives, make queries, add a teacher's scores.",
     rich_markup_mode="rich",
     no_args_is_help=True,
 )
@@ -51,6 +52,10 @@ prepare.command(
     "queries",
     epilog=_epilog("prepare queries notes.jsonl --url http://127.0.0.1:8080/v1 --chat-model my-model --output rows.jsonl"),
 )(as_command(SynthesisCommand, queries))
+prepare.command(
+    "teach",
+    epilog=_epilog("prepare teach rows.jsonl --teacher query-likelihood --teacher bm25 --output taught.jsonl"),
+)(as_command(TeachCommand, teach))
 app.command(epilog=_epilog("run recipe.toml --output out", "run recipe.toml --output out --check --json"))(
     as_command(RunCommand, run)
 )

@@ -81,6 +81,9 @@ class ExportCommand:
     output: Folder
     adapter: Adapter = None
     dtype: Precision = None
+    only_adapter: Annotated[
+        bool, typer.Option("--only-adapter", help="Write the adapter, not merged; --dtype bf16 makes it half as large.")
+    ] = False
     kind: Kind = "reranker"
     name: Annotated[str | None, typer.Option(help="In the card; the folder's if not given.", show_default=False)] = None
     licence: Annotated[str, typer.Option(help="Of the exported model.")] = "apache-2.0"
@@ -107,7 +110,7 @@ def export(options: ExportCommand) -> None:
     """
     from gigarank.evaluation.provenance import commit
     from gigarank.training.card import CardFacts, card, parse_source
-    from gigarank.training.export import ExportOptions, require_free
+    from gigarank.training.export import ExportOptions, export_adapter, require_free
     from gigarank.training.export import export as write
 
     require_free(options.output)
@@ -127,9 +130,14 @@ def export(options: ExportCommand) -> None:
         version=__version__,
         figures=measured,
         vllm=overrides_of(checkpoint) if options.kind == "reranker" else {},
+        adapter=options.only_adapter,
     )
     with waiting("writing"):
-        write(checkpoint, _source(checkpoint), options.output, ExportOptions(options.dtype, options.kind), card(facts))
+        if options.only_adapter:
+            export_adapter(checkpoint, options.output, options.dtype, card(facts))
+        else:
+            chosen = ExportOptions(options.dtype, options.kind)
+            write(checkpoint, _source(checkpoint), options.output, chosen, card(facts))
     tell({"folder": str(options.output), "model": checkpoint.name}, options.json)
 
 

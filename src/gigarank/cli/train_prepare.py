@@ -66,13 +66,14 @@ def rows(options: ImportCommand) -> None:
     names = {field.name for field in dataclasses.fields(ImportOptions)}
     chosen = ImportOptions(**{name: getattr(options, name) for name in names})
     report = ImportReport()
-    write_rows(options.output, _imported(options.files, chosen, report))
+    write_rows(options.output, imported(options.files, chosen, report))
     tell(dataclasses.asdict(report), options.json)
 
 
-def _imported(
+def imported(
     files: Iterable[Path], options: "ImportOptions | None" = None, report: "ImportReport | None" = None
 ) -> "Iterator[Row]":
+    """Rows of several files, one after the other."""
     from gigarank.training.importers import ImportOptions, ImportReport, import_rows
 
     for file in files:
@@ -105,7 +106,7 @@ def overlap(options: OverlapCommand) -> None:
     texts, report = EvaluationTexts(options.words), OverlapReport()
     for path in options.against:
         texts.add(path.name, evaluation_texts(path))
-    write_rows(options.output, without_overlap(_imported(options.files), texts, report))
+    write_rows(options.output, without_overlap(imported(options.files), texts, report))
     done = report.to_json()
     tell(done if options.json else done | {"examples": []}, options.json)
 
@@ -152,7 +153,7 @@ def mine(options: MineCommand) -> None:
     from gigarank.training import mining
 
     chosen = mining.MiningOptions(options.negatives, options.depth, options.skip, options.margin)
-    found = list(_imported(options.files))
+    found = list(imported(options.files))
     given = [text for path in options.corpus or () for text in corpus_texts(path)]
     corpus = list(dict.fromkeys(given)) or mining.corpus_of(found)
     model = _embedder(options.embedder)

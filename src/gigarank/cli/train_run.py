@@ -57,8 +57,9 @@ def run(options: RunCommand) -> None:
         _tell_plan(stages, options.json)
         return
     require_packages("train", "transformers", "peft", "accelerate", "tensorboard")
-    from gigarank.training.loop import RunOptions, first_process
+    from gigarank.training.loop import RunOptions
     from gigarank.training.loop import run as train
+    from gigarank.training.sharding import first_process
 
     evaluate = None if recipe.dev is None else dev_figure(recipe.dev, options.device)
     with CountBar("training") as bar:
@@ -69,20 +70,26 @@ def run(options: RunCommand) -> None:
 
 
 def dev_figure(dev: "Dev", device: str) -> Callable[[Path], float]:
-    """The mean of the dev sets' figures, of a folder of weights."""
+    """The mean of the dev sets' figures, of a folder of weights. A set without candidates of its own has those that BM25 finds,
+    as in `gigarank eval run`. Raises BadFile, InvalidInput before any is measured."""
     from gigarank.engine.reranker import Reranker
     from gigarank.evaluation.beir import read_beir
+    from gigarank.evaluation.candidates import Bm25Search, OwnCandidates
+    from gigarank.evaluation.metrics import check_metric
     from gigarank.evaluation.run import run_task
     from gigarank.evaluation.task import DEFAULT_METRICS, RunOptions
 
+    check_metric(dev.metric)
     sets = [read_beir(folder) for folder in dev.sets]
+    searched = [(one, Bm25Search() if one.candidates is None else OwnCandidates()) for one in sets]
     metrics = tuple(dict.fromkeys((dev.metric, *DEFAULT_METRICS)))
 
     def figure(weights: Path) -> float:
         reranker = Reranker.load(weights, device=device)
         with tempfile.TemporaryDirectory(prefix="gigarank-dev-") as folder:
             options = RunOptions(output=Path(folder), top_k=dev.top_k, limit=dev.limit, metrics=metrics)
-            found = [run_task(one, reranker, options).metrics[dev.metric].reranked for one in sets]
+            runs = [run_task(one, reranker, dataclasses.replace(options, first_stage=stage)) for one, stage in searched]
+        found = [run.metrics[dev.metric].reranked for run in runs]
         return sum(found) / len(found)
 
     return figure
