@@ -43,6 +43,7 @@ class Visit:
     query: str = ""
     stalls: bool = False
     leaves: asyncio.Event | None = None
+    client: str = "10.1.2.3"
     taken: int = 0
 
     def scope(self) -> Message:
@@ -57,7 +58,7 @@ class Visit:
             "scheme": "http",
             "query_string": self.query.encode(),
             "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()],
-            "client": ("10.1.2.3", 4711),
+            "client": (self.client, 4711),
             "server": ("testserver", 80),
         }
 
@@ -90,6 +91,16 @@ def run(work: Coroutine[Any, Any, T], timeout_s: float = 30.0) -> T:
 
 def ask(app: Application, request: Visit) -> Reply:
     return run(visit(app, request))
+
+
+def ask_in_turn(app: Any, *requests: Visit, timeout_s: float = 30.0) -> list[Reply]:
+    """All of them, one after the other, of an application that is started before and ended after them."""
+
+    async def work() -> list[Reply]:
+        async with app.router.lifespan_context(app):
+            return [await visit(app, request) for request in requests]
+
+    return run(work(), timeout_s)
 
 
 def posting(body: Any, path: str = "/v1/rerank", **headers: str) -> Visit:

@@ -10,8 +10,21 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
+
+# How fast a machine is decides no test; in CI the examples are the same every time.
+IN_CI = os.environ.get("CI") == "true"
+examples.register_profile(
+    "gigarank",
+    deadline=None,
+    derandomize=IN_CI,
+    database=None if IN_CI else examples.default.database,  # type: ignore[union-attr]
+    suppress_health_check=[HealthCheck.too_slow],
+)
+examples.load_profile("gigarank")
 
 GgufBuilder = Callable[..., Path]
 

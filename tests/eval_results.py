@@ -21,6 +21,7 @@ from gigarank.evaluation.store import (
     write_result,
 )
 from gigarank.evaluation.task import Task
+from gigarank.evaluation.trec import write_qrels
 
 TEXTS = ("bread rises with yeast", "yeast is a fungus", "stones do not rise", "a river carries stones", "rain fills the river")
 Logits = Mapping[str, Sequence[float]]
@@ -106,4 +107,6 @@ def write_measured(folder: Path, data: Path, logits: Logits, **changes: Any) -> 
     ]
     lines = "".join(json.dumps(row) + "\n" for row in ({"format": 1, "key": result.key}, *rows))
     path.with_name(f"{data.name}.scores.jsonl").write_text(lines, encoding="utf-8")
+    qrels = read_beir(data).qrels
+    write_qrels(path.with_suffix(".qrels"), {query: qrels[query] for query in logits})
     return path

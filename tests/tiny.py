@@ -74,6 +74,7 @@ def reranker(
 def reference(config: ModelConfig, tensors: TensorDict, dtype: str = "fp32") -> Any:
     """transformers' model of the same weights."""
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 - seconds long, and not for every test
+    from transformers.initialization import no_init_weights  # noqa: PLC0415
 
     raw = config.to_json()
     model_type = raw.pop("model_type")
@@ -81,7 +82,9 @@ def reference(config: ModelConfig, tensors: TensorDict, dtype: str = "fp32") -> 
     if model_type == "llama":
         raw["attention_bias"] = config.output_bias
     theirs = AutoConfig.for_model(model_type, **raw)
-    model = AutoModelForCausalLM.from_config(theirs, attn_implementation="sdpa", dtype=TORCH_DTYPES[dtype]).eval()  # type: ignore[index]
+    with no_init_weights():  # all of them are given
+        model = AutoModelForCausalLM.from_config(theirs, attn_implementation="sdpa", dtype=TORCH_DTYPES[dtype]).eval()  # type: ignore[index]
+    model.tie_weights()  # which the initialisation that is left out would do
     state = dict(tensors.tensors)
     state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
     model.load_state_dict(state)

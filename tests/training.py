@@ -63,6 +63,21 @@ def write_plain_rows(path: Path) -> Path:
     return path
 
 
+def write_dev_set(folder: Path, *, candidates: bool) -> Path:
+    """A BEIR folder: each of three words is a query, and the document that answers it."""
+    words = WORDS[:3]
+    (folder / "qrels").mkdir(parents=True)
+    texts = "".join(json.dumps({"_id": word, "text": word}) + "\n" for word in words)
+    for name in ("corpus", "queries"):
+        (folder / f"{name}.jsonl").write_text(texts)
+    judged = "".join(f"{word}\t{word}\t1\n" for word in words)
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    if candidates:
+        pairs = "".join(f"{query}\t{document}\n" for query in words for document in words)
+        (folder / "candidates.tsv").write_text("query-id\tcorpus-id\n" + pairs)
+    return folder
+
+
 def write_recipe(folder: Path, model: Path, steps: int = 4, text: str = RECIPE, **more: str) -> Path:
     """A recipe with its data beside it; `more` replaces parts of the text."""
     folder.mkdir(parents=True, exist_ok=True)

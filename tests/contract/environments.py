@@ -6,6 +6,7 @@ Knows no server.
 """
 
 import ast
+import fcntl
 import hashlib
 import json
 import os
@@ -41,19 +42,25 @@ def folder() -> Path:
 
 
 def python_of(group: str) -> Path:
-    """The group's interpreter; makes the environment where it is not there or the requirements have changed."""
+    """The group's interpreter; makes the environment where it is not there or the requirements have changed.
+
+    One process at a time makes a group's: the tests run in several, and `clear` takes away what another has half made.
+    """
     requirements = HERE / "requirements" / f"{group}.txt"
     place, digest = folder() / group, hashlib.sha256(requirements.read_bytes()).hexdigest()
     python, stamp = place / "bin" / "python", place / "requirements.sha256"
-    if stamp.is_file() and stamp.read_text() == digest:
-        return python
-    venv.create(place, clear=True)
-    command = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install"]
-    command += ["--quiet", "--no-compile", "--no-deps"]
-    done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise NotInstalledError(f"{group}: {done.stderr.strip()[-600:]}")
-    stamp.write_text(digest)
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / f"{group}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text() == digest:
+            return python
+        venv.create(place, clear=True)
+        command = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install"]
+        command += ["--quiet", "--no-compile", "--no-deps"]
+        done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise NotInstalledError(f"{group}: {done.stderr.strip()[-600:]}")
+        stamp.write_text(digest)
     return python
 
 

@@ -47,7 +47,6 @@ def main() -> None:
     settings = Settings(models=("fake",), api_keys=tuple(sys.argv[1:]), drain_delay_s=0.0, drain_timeout_s=2.0)
     app = create_app(settings, Busy())
     listener = listen("127.0.0.1", 0)
-    listener.listen()
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     raise SystemExit(run(app, settings, listener))
 

@@ -32,8 +32,8 @@ def served(nano_folder: Path) -> Iterator[str]:
 
 
 def _until_ready(address: str) -> None:
-    for _ in range(600):
-        if httpx.get(f"{address}/ready").status_code == 200:
+    for _ in range(1200):
+        if httpx.get(f"{address}/ready", timeout=60.0).status_code == 200:
             return
         time.sleep(0.1)
     pytest.fail("the server did not become ready")

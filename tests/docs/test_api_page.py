@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from gigarank import errors
+from gigarank.service.app import ROUTES
 from gigarank.service.errors import render
-from gigarank.service.openai.routes import ROUTES as OPENAI_ROUTES
 from gigarank.service.rerank import fields
 from gigarank.service.rerank.presets import PRESETS
-from gigarank.service.rerank.routes import ROUTES as RERANK_ROUTES
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 QUOTED = set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", API, flags=re.M | re.S)))
-PROGRAMS = sorted(path for path in (ROOT / "examples" / "clients").iterdir() if path.suffix in (".py", ".sh"))
+LANGUAGES = {".py": "python", ".sh": "bash", ".mjs": "javascript"}
+PROGRAMS = sorted(path for path in (ROOT / "examples" / "clients").iterdir() if path.suffix in LANGUAGES)
 FIELDS = [value for value in vars(fields).values() if isinstance(value, fields.Field)]
 
 
@@ -33,13 +33,13 @@ def shown_paths() -> set[str]:
 
 
 def test_every_listed_route_is_on_the_page() -> None:
-    listed = {re.sub(r":path", "", route.path) for route in (*RERANK_ROUTES, *OPENAI_ROUTES) if route.listed}
-    assert len(listed) >= 18
+    listed = {re.sub(r":path", "", route.path) for route in ROUTES if route.listed}
+    assert len(listed) >= 24
     assert listed <= shown_paths()
 
 
 def test_every_path_on_the_page_is_a_route() -> None:
-    known = {re.sub(r":path", "", route.path) for route in (*RERANK_ROUTES, *OPENAI_ROUTES)}
+    known = {re.sub(r":path", "", route.path) for route in ROUTES}
     prefixes = {"/api/v1", "/openai/v1", "/inference/v1", "/compatible-mode/v1"}
     probes = {"/health", "/ready", "/metrics", "/openapi.json"}
     shown = {path for path in shown_paths() if path.startswith("/")}
@@ -77,8 +77,7 @@ def test_an_error_s_status_and_code_are_a_row(kind: type[errors.GigarankError]) 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_the_clients_page_shows_each_program_as_it_is(program: Path) -> None:
-    language = "bash" if program.suffix == ".sh" else "python"
-    assert f"```{language}\n{program.read_text(encoding='utf-8')}```\n" in CLIENTS
+    assert f"```{LANGUAGES[program.suffix]}\n{program.read_text(encoding='utf-8')}```\n" in CLIENTS
 
 
 def test_the_clients_page_shows_no_other_python() -> None:

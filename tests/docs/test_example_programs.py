@@ -3,6 +3,7 @@
 Which document comes first is asserted only where nano really finds it: it is no good reranker, and the examples do not hide it.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -11,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from gigarank.training.importers import ImportOptions, ImportReport, import_rows
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if "def main" in path.read_text(encoding="utf-8"))
 
 pytestmark = pytest.mark.nano
 
 
-def printed(name: str) -> list[str]:
+def printed(name: str, *arguments: str) -> list[str]:
     """The lines that the example prints; warnings are errors in it, too."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error"}
-    command = [sys.executable, str(EXAMPLES / name)]
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -70,3 +73,18 @@ def test_re_ranking_orders_what_the_search_found(nano_folder: Path, name: str, s
     assert len(scores) == 5
     assert scores == sorted(scores, reverse=True)
     assert "shutil.copytree" in [function for function, _ in found]
+
+
+def test_the_rows_of_ones_own_domain_can_be_trained_on_and_hold_no_test_question(tmp_path: Path) -> None:
+    (counts,) = printed("own_domain.py", str(tmp_path / "mine"))
+    found = re.fullmatch(r"(\d+) rows, (\d+) test questions", counts)
+    assert found is not None
+    report = ImportReport()
+    rows = list(import_rows(tmp_path / "mine" / "rows.jsonl", ImportOptions(), report))
+    assert len(rows) == int(found[1]) > 3 * int(found[2]) > 300
+    assert all(row.labels[0] == 1 and not any(row.labels[1:]) for row in rows)
+    asked = {
+        json.loads(line)["text"] for line in (tmp_path / "mine" / "test" / "queries.jsonl").read_text("utf-8").splitlines()
+    }
+    assert len(asked) == int(found[2])
+    assert not asked & {row.query for row in rows}

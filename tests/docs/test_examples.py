@@ -25,16 +25,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("python", "bash")
-SHOWN = ("text", "json", "jsonl")
+SHOWN = ("text", "json", "jsonl", "toml", "yaml", "javascript")
 REASONS = (
     "needs the hub",
     "needs your files",
     "needs a client's package",
+    "needs a server of its own",
     "installs packages",
     "takes minutes",
     "runs until it is ended",
     "needs a GPU",
     "works on the repository",
+    "needs a letter",
 )
 ADDRESS = "http://127.0.0.1:8000"
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]\d+)?")

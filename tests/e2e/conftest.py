@@ -5,11 +5,15 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import environ
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
+
+from browsing import chromium, opened
+from stands import Stand, stand_in
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -47,3 +51,22 @@ def overlap_command() -> list[str]:
 @pytest.fixture(scope="session")
 def gigarank_command() -> list[str]:
     return GIGARANK
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of a module: as long as it is open Playwright runs an event loop on this thread, and nobody else can."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with opened(browser) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with stand_in(tmp_path_factory.mktemp("stand")) as made:
+        yield made

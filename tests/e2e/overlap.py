@@ -20,8 +20,9 @@ from gigarank.cli.command import as_command
 from gigarank.cli.embed import EmbedOptions, embed
 from gigarank.cli.loading import LoadOptions
 from gigarank.cli.rank import RankOptions, rank
+from gigarank.engine.fusion import order_key, with_fused
 from gigarank.prompt import NANO_V1
-from gigarank.types import Numerics, Progress, Ranking, Score, Usage, Window, Windows
+from gigarank.types import FirstStage, Numerics, Progress, Ranking, Score, Usage, Window, Windows
 
 
 class Overlap:
@@ -37,22 +38,24 @@ class Overlap:
     def rank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Sequence[str] | FirstStage,
         *,
         instruction: str | None = None,
         top_n: int | None = None,
         windows: Windows | None = None,
         progress: Progress | None = None,
     ) -> Ranking:
+        found, texts = (documents, documents.documents) if isinstance(documents, FirstStage) else (None, documents)
         scores = []
-        for index, document in enumerate(documents):
+        for index, document in enumerate(texts):
             time.sleep(float(os.environ.get("OVERLAP_SECONDS", "0")))
             scores.append(max(self._scores(query, index, document, windows), key=lambda score: score.logit))
             if progress:
-                progress(index + 1, len(documents))
-        scores.sort(key=lambda score: -score.logit)
+                progress(index + 1, len(texts))
+        scores = scores if found is None else with_fused(scores, found.scores, found.weight)
+        scores.sort(key=lambda score: -order_key(score))
         tokens = sum(score.tokens for score in scores)
-        usage = Usage(len(documents), len(query.split()), tokens, tokens + len(query.split()))
+        usage = Usage(len(texts), len(query.split()), tokens, tokens + len(query.split()))
         return Ranking(self.name, query, tuple(scores[:top_n]), usage)
 
     def _scores(self, query: str, index: int, document: str, windows: Windows | None) -> Iterator[Score]:

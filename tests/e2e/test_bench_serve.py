@@ -1,6 +1,7 @@
 """`gigarank bench serve` as a shell runs it, with a server process that counts words."""
 
 import json
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_loads_take_turns(measured: CompletedProcess[str]) -> None:
     assert said == [f"round {number} of 2, {name}" for number in (1, 2) for name in names]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_json_alone_prints_one_line_cores_can_be_divided_and_no_server_is_left(gigarank: Program, tmp_path: Path) -> None:
     done = gigarank(*SMALL, "--clients", "2", "--one-core", "--json", env={"TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from beir_sets import DOCUMENTS, QUERIES, write_set
 from gigarank.bench.checkpoint import write_checkpoint
 from gigarank.catalogue import Shape
 from gigarank.cli import app, failures
@@ -19,7 +20,6 @@ from gigarank.prompt import QWEN3_V1
 Program = Callable[..., CompletedProcess[str]]
 
 SMALL = Shape("qwen3", 32, 2, 2, 1, 16, 48, 151_669, True, 1e6, 1e-6, 8_192)
-QUERIES, DOCUMENTS = 12, 5
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +44,6 @@ def here(capfd: pytest.CaptureFixture[str]) -> Program:
         return CompletedProcess(arguments, code, *capfd.readouterr())
 
     return run
-
-
-def write_set(folder: Path, *, words: int = 8, candidates: bool = True) -> Path:
-    """Topics of their own words; each query's relevant document is the one about its topic."""
-    (folder / "qrels").mkdir(parents=True)
-    texts = [f"topic{n} " + " ".join(f"word{n * word % 97}" for word in range(words)) for n in range(QUERIES)]
-    rows = [{"_id": f"d{n}", "text": text} for n, text in enumerate(texts)]
-    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    rows = [{"_id": f"q{n}", "text": f"what is topic{n}"} for n in range(QUERIES)]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "qrels" / "test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(QUERIES))
-    )
-    if candidates:
-        pairs = [(n, (n + step) % QUERIES) for n in range(QUERIES) for step in range(DOCUMENTS)]
-        lines = "".join(f"q{query}\td{document}\n" for query, document in pairs)
-        (folder / "candidates.tsv").write_text("query-id\tcorpus-id\n" + lines)
-    return folder
 
 
 def results(done: CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -120,7 +102,12 @@ def test_sets_of_a_folder_with_and_without_candidates_of_their_own(here: Program
     assert (bird["first_stage"]["name"], fish["first_stage"]["name"]) == ("bm25", "own")
     assert fish["cost"]["pairs"] == 6 and "by_query" not in fish
     assert json.loads(Path(fish["result"]).read_text())["metrics"] == fish["metrics"]
-    assert sorted(path.name for path in (output / "small").glob("fish*")) == ["fish.json", "fish.scores.jsonl", "fish.trec"]
+    assert sorted(path.name for path in (output / "small").glob("fish*")) == [
+        "fish.json",
+        "fish.qrels",
+        "fish.scores.jsonl",
+        "fish.trec",
+    ]
     full = results(here(*arguments[:-2], "--full", "--json"))[1]
     assert (full["set"]["queries"], full["cost"]["pairs"]) == (QUERIES, QUERIES * DOCUMENTS)
 

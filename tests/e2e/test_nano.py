@@ -10,11 +10,15 @@ from subprocess import PIPE, CompletedProcess
 
 import pytest
 
+from gigarank import Reranker
+
 pytestmark = [pytest.mark.nano, pytest.mark.usefixtures("nano_folder")]
 
 Program = Callable[..., CompletedProcess[str]]
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "multilingual.jsonl"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "multilingual.jsonl"
+CASES = ROOT / "recipes" / "nano" / "cases_plain.jsonl"
 QUERIES = ["How do plants turn sunlight into energy?", "How do plants make their own food?"]
 
 
@@ -29,6 +33,13 @@ def test_the_example_puts_photosynthesis_first_in_all_five_languages(gigarank: P
         assert any(word in result["document"].lower() for word in ("photosynth", "fotosíntesis", "光合作用"))
     assert results[4]["logit"] - results[5]["logit"] > 0.05  # no coin's toss
     assert "python" in {row["language"] for row in rows}
+
+
+def test_nine_of_ten_plain_questions_have_the_right_document_first() -> None:
+    reranker = Reranker.load("nano")
+    cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+    right = [case["query"] for case in cases if reranker.rank(case["query"], case["documents"])[0].index == case["best"]]
+    assert (len(cases), len(right)) == (10, 9), right
 
 
 def test_the_json_of_a_real_model(gigarank: Program) -> None:
@@ -94,9 +105,8 @@ def test_ctrl_c_while_a_model_computes(gigarank_command: list[str]) -> None:
     command = [*gigarank_command, "rank", "plants"]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, "PYTHONWARNINGS": ""}) as process:
         assert process.stdin and process.stdout and process.stderr
-        process.stdin.write(b"Plants are green and make food from light. " * 40 + b"\n")
-        for _ in range(400):
-            process.stdin.write(b"Plants are green and make food from light. " * 20 + b"\n")
+        for number in range(400):  # different ones: equal pairs are computed once
+            process.stdin.write(b"%d plants are green and make food from light. " % number * 20 + b"\n")
         process.stdin.close()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(12)

@@ -123,6 +123,23 @@ def test_the_console_script_is_installed_and_says_its_version() -> None:
     assert done.stdout == "gigarank 0.1.0\n"
 
 
+def test_ctrl_c_while_the_program_itself_is_read() -> None:
+    """As the signal would: at the import of the command line."""
+    program = (
+        "import sys, os, signal\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'gigarank.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from gigarank.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "rank", "x"], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "gigarank: error: interrupted\n")
+
+
 COMMANDS = [[], ["rank"], ["embed"], ["models"], ["models", "show"], ["models", "get"], ["doctor"], ["bench"]]
 
 

@@ -142,3 +142,36 @@ def test_a_model_that_is_not_here_and_cannot_be_fetched_is_exit_code_3(gigarank:
     assert done.returncode == 3
     assert done.stderr.startswith("gigarank: error: ") and done.stderr.count("\n") == 1
     assert "Qwen/Qwen3-Reranker-4B" in done.stderr
+
+
+FOUND = '{"text": "plants make food", "bm25": 1}\n{"text": "a stone", "bm25": 9.5}\n'
+COLUMNS = "text,bm25\nplants make food,1\na stone,9.5\n"
+
+
+@pytest.mark.parametrize(("form", "stdin"), [("jsonl", FOUND), ("csv", COLUMNS)])
+def test_the_first_stages_scores_are_read_beside_the_texts(overlap: Program, form: str, stdin: str) -> None:
+    given = ("rank", "plants food", "--format", form, "--first-stage", "bm25")
+    light = overlap(*given, "--first-stage-weight", "0.5", stdin=stdin)
+    heavy = overlap(*given, "--first-stage-weight", "2", stdin=stdin)
+    assert (fields(light, 5), fields(light, 6)) == (["plants make food", "a stone"], ["0.500000", "-0.500000"])
+    assert (fields(heavy, 5), fields(heavy, 6)) == (["a stone", "plants make food"], ["1.000000", "-1.000000"])
+
+
+@pytest.mark.parametrize(
+    ("options", "stdin", "message"),
+    [
+        (("--first-stage", "bm25"), "a\n", "stdin: has no field 'bm25' with the first stage's score"),
+        (("--first-stage", "bm25", "--format", "jsonl"), '{"text": "a"}\n', "stdin:1: the field 'bm25' is null; a number is"),
+        (("--first-stage", "bm25", "--format", "jsonl"), '{"text": "a", "bm25": "x"}\n', "the field 'bm25' is a string"),
+        (("--first-stage", "bm25", "--format", "csv"), "text\na\n", "the header names 'bm25' 0 times"),
+        (("--first-stage", "bm25", "--format", "csv"), "text,bm25\na,x\n", "stdin:2: the field 'bm25' is 'x'; a number is"),
+        (("--first-stage", "bm25", "--format", "csv"), "text,bm25\na,nan\n", "first_stage_scores[0]: must be a finite number"),
+        (("--first-stage-weight", "2"), "a\n", "--first-stage-weight needs --first-stage"),
+    ],
+)
+def test_a_first_stage_that_cannot_be_read_is_refused(
+    overlap: Program, options: tuple[str, ...], stdin: str, message: str
+) -> None:
+    done = overlap("rank", "q", *options, stdin=stdin)
+    assert done.returncode == 2
+    assert message in done.stderr

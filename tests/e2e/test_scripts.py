@@ -72,9 +72,9 @@ def collected(*arguments: str) -> str:
 
 
 def test_quick_leaves_out_slow_tests_and_hands_on_what_pytest_takes() -> None:
-    assert "1 test collected" in collected()
-    assert "1 deselected" in collected("--quick")
-    assert "1 deselected" in collected("-k", "nothing_like_it")
+    assert "2 tests collected" in collected()
+    assert "2 deselected" in collected("--quick")
+    assert "2 deselected" in collected("-k", "nothing_like_it")
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from gigarank.service.http.server import listen
+
 QUESTION = {"query": "plants eat light", "documents": ["plants eat", "stones"]}
 
 
@@ -121,9 +123,8 @@ def test_the_help_shows_examples_and_every_setting(gigarank: Program) -> None:
     done = gigarank("serve", "--help", env={"COLUMNS": "200"})
     assert done.returncode == 0
     assert "gigarank serve --model Qwen/Qwen3-Reranker-0.6B" in done.stdout.split("Examples")[1]
-    for flag in ("--model", "--api-key", "--config", "--max-body-bytes", "--drain-timeout-s", "--cors-origin"):
+    for flag in ("--model", "--api-key", "--config", "--max-body-bytes", "--drain-timeout-s", "--cors-origin", "--backend"):
         assert flag in done.stdout
-    assert "--backend" not in done.stdout
 
 
 # What it refuses.
@@ -149,6 +150,13 @@ def test_a_port_in_use_is_named(gigarank: Program) -> None:
         refused(gigarank("serve", "--backend", "fake", "--port", str(port)), f"port: {port} on 127.0.0.1 is in use", "--port")
 
 
+def test_who_connects_before_the_application_runs_waits_and_is_not_refused() -> None:
+    """Whoever reads the greeting may connect at once, though the application is not loaded yet."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
+        listener.settimeout(5)
+        listener.accept()[0].close()
+
+
 def test_an_address_of_another_machine_is_named(gigarank: Program) -> None:
     done = gigarank("serve", "--backend", "fake", "--host", "192.0.2.1", "--api-key", "k")
     refused(done, "host: 192.0.2.1 is no address of this machine")
@@ -158,7 +166,7 @@ def test_a_setting_that_cannot_be_is_refused(gigarank: Program, tmp_path: Path) 
     refused(gigarank("serve", "--port", "99999"), "--port: at most 65535")
     refused(gigarank("serve", env={"GIGARANK_MAX_DOCUMENTS": "none"}), "GIGARANK_MAX_DOCUMENTS: a whole number")
     refused(gigarank("serve", "--config", str(tmp_path / "none.toml")), "none.toml: No such file")
-    refused(gigarank("serve", "--backend", "magic"), "--backend: engine, fake or fake:SECONDS")
+    refused(gigarank("serve", "--backend", "magic"), "--backend: engine, vllm=URL, rerank=URL, fake or fake:SECONDS")
     refused(gigarank("serve", "--backend", "fake", "--api-keys-file", str(tmp_path / "none")), "api_keys_file")
 
 
@@ -375,6 +383,9 @@ def test_a_long_request_is_finished_first(start: Start) -> None:
 def test_one_that_takes_too_long_is_cut_off_and_the_exit_code_says_so(start: Start) -> None:
     server, connection = slow_server(start, "--drain-delay-s", "0", "--drain-timeout-s", "0.2")
     assert server.stop() == 1
+    reply = connection.getresponse()
+    assert (reply.status, reply.getheader("connection"), reply.getheader("retry-after")) == (503, "close", "1")
+    assert json.loads(reply.read())["error"]["code"] == "server_shutting_down"
     connection.close()
 
 

@@ -1,4 +1,4 @@
-"""`gigarank train run` in processes of its own: ended by kill -9 and gone on with, on two processes, on a disk that is full."""
+"""`gigarank train run` in processes of its own: ended by kill -9 and gone on with, on two, in shards, on a full disk."""
 
 import json
 import os
@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training import small_model, write_recipe
+from gigarank import Reranker
+from training import small_model, write_dev_set, write_recipe
 
 MAIN = "import sys; from gigarank.cli import main; sys.exit(main())"
 STEPS = 6
@@ -84,7 +85,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, recipe: Path, uninter
     output = tmp_path / "out"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     asked = command(recipe, output, *starts, sys.executable, "-c", MAIN)
-    done = subprocess.run(asked, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     (stage,) = json.loads(done.stdout)["stages"]  # told once
     assert stage["pairs"] == STEPS * 16
@@ -92,6 +93,90 @@ def test_two_processes_train_what_one_does(tmp_path: Path, recipe: Path, uninter
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
     assert any(value.abs().max() > 1e-3 for name, value in one.items() if "lora_B" in name), "something was learned"
+
+
+FSDP = """
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+use_cpu: true
+num_machines: 1
+num_processes: 2
+mixed_precision: "no"
+fsdp_config:
+  fsdp_version: {version}
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_transformer_layer_cls_to_wrap: Qwen3DecoderLayer
+  fsdp_reshard_after_forward: {reshard}
+  fsdp_state_dict_type: FULL_STATE_DICT
+"""
+SECOND_AND_DEV = """
+[[stage]]
+name = "second"
+losses = { sft = 1.0 }
+queries = 4
+documents = 4
+steps = 2
+learning_rate = 0.001
+data = [{ path = "rows.jsonl" }]
+[dev]
+sets = ["set"]
+every = 2
+"""
+
+
+def launched(folder: Path, version: int = 2) -> tuple[str, ...]:
+    """What comes before the program where accelerate starts two processes that share the weights."""
+    config = folder / "fsdp.yaml"
+    config.write_text(FSDP.format(version=version, reshard="true" if version == 2 else "FULL_SHARD"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    starts = ("-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", port)
+    return (sys.executable, *starts, "--no_python", sys.executable, "-c", MAIN)
+
+
+def test_shards_that_were_killed_go_on_and_end_with_the_weights_of_one_process(tmp_path: Path, model: Path) -> None:
+    """All weights, two stages, each ended with the best weights of a dev set; atol is a tenth of a step of Adam's."""
+    recipe = write_recipe(tmp_path / "r", model, STEPS, **{"[lora]\nrank = 4\nalpha = 8\n": "", "0.01": "0.001"})
+    recipe.write_text(recipe.read_text() + SECOND_AND_DEV)
+    write_dev_set(recipe.parent / "set", candidates=True)
+    plain, output = tmp_path / "plain", tmp_path / "out"
+    wanted = json.loads(subprocess.run(command(recipe, plain), capture_output=True, check=True).stdout)["stages"]
+    asked = command(recipe, output, *launched(tmp_path))
+    with subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        until = time.monotonic() + 600
+        while not (output / "1-first" / "checkpoint-4" / "whole.json").is_file():
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert (output / "1-first" / "checkpoint-4" / "pytorch_model_fsdp.bin").is_file(), "not copies of the weights, but shards"
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = json.loads(done.stdout)["stages"]
+    assert (first["pairs"], second["pairs"]) == (STEPS * 16, 2 * 16)
+    for stage, alone in zip((first, second), wanted, strict=True):
+        assert stage["best_step"] == alone["best_step"]
+        assert stage["loss"] == pytest.approx(alone["loss"], rel=1e-2), "of the last step, whatever the best was"
+    before = load_file(model / "model.safetensors")
+    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (plain, output))
+    assert one.keys() == two.keys() == before.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-4)
+        assert (value - before[name]).abs().max() > 1e-3, "something was learned"
+    assert Reranker.load(output / "model", device="cpu").rank("red", ["red", "sea"])
+
+
+def test_shards_that_could_not_be_put_together_are_refused_first(tmp_path: Path, recipe: Path) -> None:
+    output = tmp_path / "out"
+    asked = command(recipe, output, sys.executable, "-c", MAIN)
+    for variable, value, key in (
+        ("FSDP_VERSION", "1", "fsdp_version: must be 2, not 1"),
+        ("FSDP_STATE_DICT_TYPE", "SHARDED_STATE_DICT", "fsdp_state_dict_type: must be FULL_STATE_DICT, not SHARDED_STATE_DICT"),
+    ):
+        environment = os.environ | {"ACCELERATE_USE_FSDP": "true", variable: value}
+        refused = subprocess.run(asked, capture_output=True, text=True, env=environment, check=False)
+        assert (refused.returncode, refused.stderr) == (2, f"gigarank: error: fsdp_config.{key}\n")
+    assert not output.exists()
 
 
 def test_a_full_disk_ends_the_run_with_the_place_and_loses_no_checkpoint(tmp_path: Path, recipe: Path) -> None:

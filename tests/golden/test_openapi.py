@@ -52,7 +52,15 @@ def test_every_operation_is_named_once_and_says_how_it_fails() -> None:
     assert len(set(names)) == len(names)
     for operation in operations:
         assert operation["summary"]
-        assert {"200", "400", "401", "404", "413", "429", "500", "503"} <= set(operation["responses"])
+        assert set(operation["responses"]) & {"200", "302"}
+        assert {"400", "401", "404", "413", "429", "431", "500", "503", "504"} <= set(operation["responses"])
+
+
+def test_where_a_provider_leads_is_said() -> None:
+    paths = described()["paths"]
+    leave, back = (paths[f"/v1/auth/oidc/{{provider}}{end}"]["get"]["responses"] for end in ("", "/callback"))
+    assert "200" not in leave and leave["302"]["headers"]["location"]["schema"] == {"type": "string"}
+    assert "location" in back["303"]["headers"] and "headers" not in back["200"]
 
 
 def test_every_parameter_of_a_path_is_described() -> None:
@@ -75,3 +83,18 @@ def test_what_the_clients_ask_for_is_in_it() -> None:
         "/v1/decisions",
     }
     assert wanted <= listed
+
+
+def test_uploads_deletions_and_other_media_are_described() -> None:
+    paths = described()["paths"]
+    upload = paths["/v1/files"]["post"]["requestBody"]["content"]
+    assert list(upload) == ["multipart/form-data"]
+    assert upload["multipart/form-data"]["schema"]["properties"]["file"]["format"] == "binary"
+    assert set(paths["/v1/files/{file_id}"]) == {"get", "delete"}
+    content = paths["/v1/files/{file_id}/content"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "application/jsonl"}
+    assert "requestBody" not in paths["/v1/batches/{batch_id}/cancel"]["post"]
+    for path in ("/v1/usage", "/v1/usage/requests"):
+        operation = paths[path]["get"]
+        assert "text/csv" in operation["responses"]["200"]["content"]
+        assert {"from", "to", "format"} <= {one["name"] for one in operation["parameters"] if one["in"] == "query"}

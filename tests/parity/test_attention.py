@@ -20,17 +20,52 @@ def tensors(context: int, length: int, heads: int = 6, kv_heads: int = 2, dim: i
 @pytest.mark.parametrize(("context", "length"), LENGTHS)
 def test_segment_attention_equals_the_definition(context: int, length: int) -> None:
     queries, keys, values = tensors(context, length)
-    torch.testing.assert_close(
-        segment_attention(queries, keys, values), naive_attention(queries, keys, values), rtol=0, atol=1e-12
-    )
+    wanted = naive_attention(queries, keys, values)
+    segment_attention(queries, keys, values)
+    torch.testing.assert_close(queries, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("context", "length"), LENGTHS)
+def test_the_kernel_of_half_precision_and_gpus_equals_the_definition(
+    context: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "_has_products", lambda queries: False)
+    queries, keys, values = tensors(context, length)
+    wanted = naive_attention(queries, keys, values)
+    segment_attention(queries, keys, values)
+    torch.testing.assert_close(queries, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("heads", [(16, 8), (9, 3), (4, 4), (8, 1)])
+def test_products_are_of_all_query_heads_of_a_key_head(heads: tuple[int, int]) -> None:
+    queries, keys, values = tensors(20, 130, *heads)
+    whole = torch.zeros(200, *queries.shape[1:], dtype=queries.dtype)
+    part = whole[40:170].copy_(queries)
+    segment_attention(part, keys, values)
+    torch.testing.assert_close(part, naive_attention(queries, keys, values), rtol=0, atol=1e-12)
+    assert not whole[:40].any() and not whole[170:].any()
+
+
+def test_half_precision_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.dtype] = []
+    kernel = attention._by_kernel
+
+    def noted(queries: Tensor, keys: Tensor, values: Tensor, first: int) -> None:
+        asked.append(queries.dtype)
+        kernel(queries, keys, values, first)
+
+    monkeypatch.setattr(attention, "_by_kernel", noted)
+    for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
+        segment_attention(*(part.to(dtype) for part in tensors(5, 20)))
+    assert asked == [torch.bfloat16, torch.float16]
 
 
 def test_a_long_context_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, keys, values = tensors(2_000, 100)
     monkeypatch.setattr(attention, "_MASK_ELEMENTS", 40_000)  # 19 queries a part
-    torch.testing.assert_close(
-        segment_attention(queries, keys, values), naive_attention(queries, keys, values), rtol=0, atol=1e-12
-    )
+    wanted = naive_attention(queries, keys, values)
+    segment_attention(queries, keys, values)
+    torch.testing.assert_close(queries, wanted, rtol=0, atol=1e-12)
 
 
 def test_the_definition_equals_a_sum_by_hand() -> None:

@@ -118,6 +118,15 @@ def test_working_precisions_stay_within_their_stated_tolerance(dtype: str, linea
     assert got == pytest.approx(expected(model, PAIRS), abs=ours.numerics.tolerance, rel=0)
 
 
+@pytest.mark.parametrize("name", list(tiny.CONFIGS))
+def test_int8_stays_within_its_stated_tolerance_of_fp32(name: str) -> None:
+    model = tiny.reference(tiny.CONFIGS[name], tiny.tensors_of(name))
+    ours = tiny.reranker(name, "int8")
+    got, wanted = [score.logit for score in ours.score(PAIRS)], expected(model, PAIRS)
+    assert got == pytest.approx(wanted, abs=ours.numerics.tolerance, rel=0)
+    assert got != pytest.approx(wanted, abs=1e-4, rel=0)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])

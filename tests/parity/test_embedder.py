@@ -86,6 +86,9 @@ def test_vectors_have_length_one_and_do_not_depend_on_the_others(folder: Path) -
         ({"documents": "a text"}, "documents: must be a list, not str"),
         ({"queries": ["a", 3]}, r"queries\[1\]: must be a string, not int"),
         ({"documents": ["a"], "dimensions": 65}, "dimensions: must be from 1 to 64, not 65"),
+        ({"documents": ["a"], "dimensions": 2.5}, "dimensions: must be a whole number, not float"),
+        ({"queries": ["a"], "task": 5}, "task: must be a string, not int"),
+        ({"queries": ["a", "b\ud800"]}, r"queries\[1\]: not valid Unicode, a lone surrogate at character 1"),
         ({"documents": ["a"], "dimensions": 0}, "dimensions: must be from 1 to 64, not 0"),
     ],
 )

@@ -16,7 +16,7 @@ from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.reranker import Reranker
 from gigarank.errors import InvalidInput
-from gigarank.evaluation import suites
+from gigarank.evaluation import adapter, suites
 from gigarank.evaluation.adapter import GROUP_CHARACTERS, MTEB_DEFAULT, MtebEncoder, MtebReranker, mteb_instruction
 from gigarank.evaluation.metrics import by_query
 from gigarank.evaluation.report_data import read_suites
@@ -58,13 +58,24 @@ class RecordedEmbedder:
     """An embedder that keeps the queries and tasks that it was asked."""
 
     name = "org/recorded"
+    fingerprint = "e1"
+    max_tokens = 512
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []
+        self.documents: list[str] = []
+        self.numerics = embedder().numerics
 
     def embed(
-        self, queries: Sequence[str] | None = None, documents: Sequence[str] | None = None, *, task: str | None = None
+        self,
+        queries: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        *,
+        task: str | None = None,
+        dimensions: int | None = None,
+        progress: Progress | None = None,
     ) -> Any:
+        self.documents += documents or ()
         self.asked += [(query, task) for query in queries or ()]
         return embedder().embed(queries, documents, task=task)
 
@@ -100,6 +111,9 @@ def test_p_mrr_of_an_instruction_task_is_mtebs_and_the_instruction_is_in_the_pro
     assert (row["metric"], row["queries"], row["pairs"], row["first_stage"]) == ("p-MRR", 4, 32, 0.0)
     assert row["reranked"] == pytest.approx(row["mteb"])
     assert row["reranked"] != 0
+    # What is excluded first of 8, then last: q1 one document, 1 - 1/8; q2 two, (1 - 1/7 + 1 - 2/8) / 2.
+    assert row["oracle"] == pytest.approx(100 * (7 / 8 + (6 / 7 + 6 / 8) / 2) / 2)
+    assert row["interval"][0] <= row["reranked"] <= row["interval"][1] and 0 < row["p_value"] <= 1
     assert {pair.query for pair in asked.pairs} == {QUERIES["q1"], QUERIES["q2"]}
     assert {pair.instruction for pair in asked.pairs} == {
         "Find everything about it.",
@@ -124,7 +138,13 @@ def test_the_command_keeps_a_tasks_figures_and_a_run_file_that_gives_them_again(
     monkeypatch.setattr(mteb, "get_task", lambda name, eval_splits: {"TinyRetrieval": TinyRetrieval}[name]())
     path = tmp_path / "qwen3" / "Tiny.suite.jsonl"
     run = SuiteRun(
-        suite="Tiny", reranker=reranker(), embedder=embedder(), top_k=3, limit=None, path=path, provenance=lambda started: {}
+        suite="Tiny",
+        reranker=reranker(),
+        embedder=RecordedEmbedder(),
+        top_k=3,
+        limit=None,
+        path=path,
+        provenance=lambda started: {},
     )
     (row,) = run_suite(run)
     assert (row["queries"], row["revision"], "run" in row) == (4, "1", False)
@@ -136,6 +156,39 @@ def test_the_command_keeps_a_tasks_figures_and_a_run_file_that_gives_them_again(
     monkeypatch.undo()
     monkeypatch.setitem(suites.SUITES, "Tiny", suites.Suite("Tiny", (RETRIEVAL,)))
     assert run_suite(run) == [row], "from the disk: mteb knows no such task"
+
+
+class Dies(Recorded):
+    """Scores one group of pairs, and is ended at the next."""
+
+    def score(self, pairs: Sequence[Pair], *, progress: Progress | None = None) -> list[Score]:
+        if self.calls:
+            raise KeyboardInterrupt
+        return super().score(pairs)
+
+
+def test_a_task_that_was_ended_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "GROUP_CHARACTERS", 1)
+    options = SuiteOptions(top_k=3, scores=tmp_path / "scores", vectors=tmp_path / "vectors")
+    first, searched = Dies(), RecordedEmbedder()
+    with pytest.raises(KeyboardInterrupt):
+        task_run(TinyRetrieval(), RETRIEVAL, first, searched, options)
+    again, searching = Recorded(), RecordedEmbedder()
+    (row,) = task_run(TinyRetrieval(), RETRIEVAL, again, searching, options)
+    assert len(first.pairs) == 3 and len(again.pairs) == 9
+    assert not {(pair.query, pair.document) for pair in first.pairs} & {(pair.query, pair.document) for pair in again.pairs}
+    assert (len(searched.documents), len(searching.documents)) == (9, 1), "the first once more, for its size"
+    (whole,) = task_run(TinyRetrieval(), RETRIEVAL, Recorded(), RecordedEmbedder(), SuiteOptions(top_k=3))
+    assert row == whole
+
+
+def test_bm25_finds_a_tasks_candidates_in_its_whole_corpus() -> None:
+    asked = Recorded()
+    (row,) = task_run(TinyRetrieval(), RETRIEVAL, asked, None, SuiteOptions(top_k=2, bm25=True))
+    found = {query: {pair.document for pair in asked.pairs if pair.query == query} for query in QUERIES.values()}
+    assert found["salt"] == {DOCUMENTS["d6"]}, "d8 says salty"
+    assert found["red planet"] == {DOCUMENTS["d1"], DOCUMENTS["d3"]}
+    assert row["reranked"] == pytest.approx(row["mteb"], abs=6e-6) and row["first_stage"] <= row["oracle"]
 
 
 def test_an_instruction_task_is_also_searched_with_each_querys_own_instruction() -> None:

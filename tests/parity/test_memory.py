@@ -1,6 +1,6 @@
 """Memory is bounded by the token budget and the longest pair, not by the number of documents: weights + 2 GiB.
 
-Each case runs in a process of its own, from texts to scores, at the 0.6B shape with fewer layers: what a forward holds does
+Each test runs in a process of its own, from texts to scores, at the 0.6B shape with fewer layers: what a forward holds does
 not depend on their number, since no layer's keys and values outlive it, but for the shared prefix, which is counted in full
 below.
 """
@@ -31,31 +31,33 @@ from gigarank.model.weights import random_tensors
 from gigarank.prompt import QWEN3_V1
 from gigarank.types import EngineOptions
 
-documents, words, limit = map(int, sys.argv[1:])
+words, limit, *counts = map(int, sys.argv[1:])
 config = dataclasses.replace(ModelConfig.from_shape(RERANKER_0_6B.shape), num_hidden_layers=2)
 loaded = assemble("x", config, random_tensors(config), EngineOptions(limit), choose_numerics("cpu", "fp32"))
 reranker = Reranker(loaded, PromptTokenizer(tiny.qwen_text(), QWEN3_V1, loaded.max_pair_tokens))
-texts = [f"{number} " + "mars " * words for number in range(documents)]
+texts = [f"{number} " + "mars " * words for number in range(max(counts))]
 
 def status(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 before = status("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")
-ranking = reranker.rank("Which planet is red?", texts)
-print(json.dumps({"scored": len(ranking), "tokens": ranking.usage.total_tokens, "grown": status("VmHWM") - before}))
+for count in counts:
+    Path("/proc/self/clear_refs").write_text("5")
+    ranking = reranker.rank("Which planet is red?", texts[:count])
+    print(json.dumps({"scored": len(ranking), "tokens": ranking.usage.total_tokens, "grown": status("VmHWM") - before}))
 """
 GIB = 2**30
 
 
-def grown(documents: int, words: int, limit: int = 32_768) -> tuple[int, int]:
-    """Bytes that ranking grew the process by over what it held with the weights loaded, and the tokens it computed."""
-    command = [sys.executable, "-c", _RUN, str(documents), str(words), str(limit)]
+def grown(words: int, *documents: int, limit: int = 32_768) -> list[tuple[int, int]]:
+    """By number of documents, ranked one after the other: the bytes that the process had more at its highest than with the
+    weights loaded and nothing ranked, and the tokens that were computed."""
+    command = [sys.executable, "-c", _RUN, str(words), str(limit), *map(str, documents)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    result = json.loads(done.stdout)
-    assert result["scored"] == documents
-    return int(result["grown"]), int(result["tokens"])
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result["scored"] for result in results] == list(documents)
+    return [(int(result["grown"]), int(result["tokens"])) for result in results]
 
 
 def kept_bytes(layers: int) -> int:
@@ -64,13 +66,13 @@ def kept_bytes(layers: int) -> int:
 
 
 def test_one_pair_of_32768_tokens() -> None:
-    memory, tokens = grown(1, 40_000)
+    ((memory, tokens),) = grown(40_000, 1)
     assert tokens == 32_768
     assert memory < 2 * GIB
 
 
 def test_ten_thousand_documents() -> None:
-    few, many = grown(400, 1)[0], grown(10_000, 1)[0]
+    (few, _), (many, _) = grown(1, 400, 10_000)
     rest_of_the_layers = kept_bytes(RERANKER_0_6B.shape.num_hidden_layers) - kept_bytes(2)
     assert many + rest_of_the_layers < 2 * GIB
     assert many - few < GIB // 8
@@ -78,4 +80,5 @@ def test_ten_thousand_documents() -> None:
 
 def test_long_documents_that_are_cut_do_not_wait_whole() -> None:
     """20 million tokens, of which 3 a document are read."""
-    assert grown(2_000, 10_000, limit=80)[0] < GIB
+    ((memory, _),) = grown(10_000, 2_000, limit=80)
+    assert memory < GIB

@@ -58,9 +58,12 @@ def test_ours_reports_the_batches_of_its_own_plan(qwen3: tuple[Path, Request], o
     usage = ours.reranker.rank(asked.query, asked.documents).usage
     assert sum(batch.tokens for batch in batches) == usage.total_tokens
     assert sum(batch.outputs for batch in batches) == len(asked.documents)
-    many = ours.batches(asked.query, asked.documents * 40)
+    different = [f"{number} {document}" for number in range(40) for document in asked.documents]
+    many = ours.batches(asked.query, different)
     assert len(many) > 1
-    assert sum(batch.outputs for batch in many) == 40 * len(asked.documents)
+    assert sum(batch.outputs for batch in many) == len(different)
+    repeated = ours.batches(asked.query, asked.documents * 40)
+    assert sum(batch.outputs for batch in repeated) == len(asked.documents)  # equal ones are computed once
 
 
 @pytest.mark.parametrize("name", ["vllm", "", "Transformers"])

@@ -18,10 +18,10 @@ from gigarank.engine.reranker import Reranker
 from gigarank.engine.store import Checkpoint, locate, with_adapter
 from gigarank.engine.tokenizer import PromptTokenizer
 from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.model.tensor_file import write_tensors
 from gigarank.prompt import QWEN3_V1
 from gigarank.training.export import ExportOptions, export, source_of
 from gigarank.training.merge import mixed, slerp, slerp_all
-from gigarank.training.tensor_file import write_tensors
 from gigarank.types import EngineOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
@@ -122,6 +122,19 @@ def test_an_embedder_is_exported_with_its_own_names_and_layout(tmp_path: Path) -
     assert (folder / "1_Pooling" / "config.json").is_file()
     assert not (folder / "1_LogitScore").exists()
     np.testing.assert_array_equal(Embedder.load(folder).embed(documents=["a"]), Embedder.load(source).embed(documents=["a"]))
+
+
+def test_an_embedder_trained_from_another_model_gets_the_layout_and_the_same_vectors_elsewhere(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds long
+
+    source = adapters.write_folder(tmp_path / "base")
+    folder = export(locate(source), source_of(locate(source)), tmp_path / "out", ExportOptions(kind="embedder"))
+    ours, theirs = Embedder.load(folder, device="cpu", dtype="fp32"), SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(theirs.encode(DOCUMENTS), ours.embed(documents=DOCUMENTS), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(theirs.encode([QUERY], prompt_name="query"), ours.embed(queries=[QUERY]), rtol=0, atol=1e-5)
+    assert not np.allclose(ours.embed(queries=[QUERY]), ours.embed(documents=[QUERY]), atol=1e-2), "the prompt counts"
+    with pytest.raises(InvalidInput, match="embedder"):
+        Reranker.load(folder)
 
 
 def test_nothing_is_overwritten_and_a_failure_leaves_nothing(tmp_path: Path, base: Path) -> None:

@@ -13,6 +13,7 @@ from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
 from gigarank.engine.tokenizer import PromptTokenizer
 from gigarank.prompt import QWEN3_EMBEDDING_V1, QWEN3_V1
+from gigarank.training import attention
 from gigarank.training.attention import NAME
 from gigarank.training.examples import Example
 from gigarank.training.packing import EmbedderTexts, PackedExamples, RerankerPrompts, collate
@@ -61,7 +62,19 @@ def test_a_packed_query_has_the_engines_scores(name: str, attends: str) -> None:
     assert nothing is None
 
 
-def test_both_attentions_have_the_same_gradients() -> None:
+def test_a_document_that_stands_twice_is_computed_once_and_scored_twice() -> None:
+    row = Row("red planet", ("Mars is red.", "Whales sing.", "Mars is red."), (1.0, 0.0, 0.0))
+    encodes = RerankerPrompts(PromptTokenizer(tiny.qwen_text(), QWEN3_V1, 512), STAGE)
+    packed = PackedExamples([Example(0, (0, 1, 2))], [row], encodes)[0]
+    assert packed.blocks.max() == 2
+    assert packed.ends[0] == packed.ends[2] != packed.ends[1]
+    found = collate([packed])
+    assert len(found["rows"]) == len(found["labels"]) == 3
+
+
+@pytest.mark.parametrize("most_scores", [attention.MOST_SCORES, 0], ids=["side by side", "one by one"])
+def test_both_attentions_have_the_same_gradients(monkeypatch: pytest.MonkeyPatch, most_scores: int) -> None:
+    monkeypatch.setattr(attention, "MOST_SCORES", most_scores)
     encodes = RerankerPrompts(PromptTokenizer(tiny.qwen_text(), QWEN3_V1, 512), STAGE)
     gradients = []
     for attends in ("sdpa", NAME):

@@ -10,7 +10,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gigarank.cli.documents import Document, Format, read_documents
+from gigarank.cli.documents import Document, Fields, Format, read_documents
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 ODD = st.sampled_from(
@@ -24,7 +24,7 @@ def read_back(content: str, form: Format, field: str = "text") -> list[Document]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "documents"
         path.write_bytes(content.encode())
-        return read_documents([str(path)], form, field)
+        return read_documents([str(path)], form, Fields(field))
 
 
 @given(texts=TEXTS, escaped=st.booleans(), as_objects=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from asgi import Visit, ask, getting, posting, run, visit
+from asgi import Reply, Visit, ask, getting, posting, run, visit
 from gigarank import errors
 from gigarank.engine.work import Timing
 from gigarank.errors import GigarankError
@@ -209,7 +209,7 @@ def test_a_defect_tells_the_client_nothing_and_the_log_its_place(endpoint: Any, 
     assert reply.status == 500
     assert reply.error["type"] == "server_error" and reply.error["request_id"] == reply.headers["x-request-id"]
     line = logged(caplog)
-    place = {broken: "KeyError at test_app.py", unwritable: "TypeError at dispatch.py"}[endpoint]
+    place = {broken: "KeyError at test_app.py", unwritable: "TypeError at reply.py"}[endpoint]
     assert line["defect"].startswith(place)
     assert SECRET not in json.dumps(line) and SECRET.encode() not in reply.body
 
@@ -269,21 +269,24 @@ def test_a_client_that_leaves_while_it_sends_is_no_request() -> None:
     assert run(scenario()).calls == []
 
 
-def test_a_request_that_is_cut_off_is_counted_and_its_endpoint_ended() -> None:
-    async def scenario() -> tuple[Slow, FastAPI]:
+def test_a_request_that_is_cut_off_is_told_and_counted_and_its_endpoint_ended(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> tuple[Slow, FastAPI, Reply]:
         endpoint = Slow()
         app = app_of(endpoint)
         request = asyncio.create_task(visit(app, posting({})))
         await endpoint.began.wait()
         assert app.state.lifecycle.in_flight == 1
         request.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request
+        reply = await request
         await asyncio.sleep(0)
-        return endpoint, app
+        return endpoint, app, reply
 
-    endpoint, app = run(scenario())
+    with caplog.at_level("INFO"):
+        endpoint, app, reply = run(scenario())
     assert endpoint.cancelled
+    assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, "server_shutting_down", "1")
+    assert reply.error["request_id"] == reply.headers["x-request-id"]
+    assert (logged(caplog)["status"], logged(caplog)["error"]) == (503, "shutting_down")
     assert (app.state.lifecycle.dropped, app.state.lifecycle.in_flight) == (1, 0)
 
 
@@ -310,7 +313,7 @@ def test_ready_follows_the_backend() -> None:
 
 
 def test_docs_that_would_fetch_from_elsewhere_are_not_served() -> None:
-    app = create_app(Settings(), FakeBackend())
+    app = create_app(Settings(pages=False), FakeBackend())
     assert {ask(app, getting(path)).status for path in ("/docs", "/redoc")} == {404}
 
 

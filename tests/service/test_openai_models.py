@@ -104,6 +104,9 @@ def test_a_model_of_the_other_kind_is_refused_and_the_fitting_ones_named() -> No
     with pytest.raises(InvalidInput) as raised:
         body_of(create_embeddings, {"model": "nano", "input": "a"})
     assert (raised.value.limit, raised.value.received) == ("fake-embedder", "fake")
+    with pytest.raises(InvalidInput) as raised:
+        body_of(create_embeddings, {"model": "fake", "input": "a"}, Recording((RERANKER,)))
+    assert raised.value.limit == "embedder"
 
 
 def test_a_server_without_embedders_says_so() -> None:

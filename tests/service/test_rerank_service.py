@@ -74,6 +74,7 @@ def test_one_documents_problem_leaves_the_others_alone() -> None:
     errors = [result["error"] for result in body["results"][1:]]
     assert [error["param"] for error in errors] == ["documents[0]", "documents[1]"]
     assert errors[1]["message"] == "documents[1]: must be a string or an object, not None"
+    assert (errors[1]["limit"], errors[1]["received"]) == ("a string or an object", None)
     assert "(2): 0, 1" in body["meta"]["warnings"][0]
 
 
@@ -197,3 +198,39 @@ def test_what_the_backend_raises_goes_on() -> None:
     backend.open = False
     with pytest.raises(ShuttingDown):
         body_of(ASKED, backend=backend)
+
+
+def test_the_first_stages_scores_order_the_results_and_leave_the_models_own_as_they_are() -> None:
+    plain = {result["index"]: result for result in body_of(ASKED)["results"]}
+    body = body_of({**ASKED, "first_stage_scores": [9, 1, "2"], "first_stage_weight": 100})
+    assert order(body) == [0, 2, 1]
+    fused = [result.pop("fused") for result in body["results"]]
+    assert fused == sorted(fused, reverse=True)
+    assert {result["index"]: result for result in body["results"]} == plain
+    assert order(body_of({**ASKED, "first_stage_scores": [9, 1, 2], "first_stage_weight": 0})) == ORDER
+
+
+def test_what_was_not_scored_has_no_fused_score_and_stands_last() -> None:
+    body = body_of(asked(["late", "a", "red", 5], deadline_ms=5, first_stage_scores=[99, 0, 1, 98]))
+    assert order(body) == [2, 1, 0, 3]
+    assert [result.get("fused") for result in body["results"]] == [pytest.approx(2.0), pytest.approx(-2.0), None, None]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message", "param"),
+    [
+        ({"first_stage_scores": [1, 2]}, "one a document is needed, 3 in all, not 2", "first_stage_scores"),
+        ({"first_stage_scores": 5}, "must be an array of numbers, not 5", "first_stage_scores"),
+        ({"first_stage_scores": [1, None, 2]}, "must be a number from -1e9 to 1e9, not None", "first_stage_scores[1]"),
+        (
+            {"first_stage_scores": [1, 2, 3], "first_stage_weight": -1},
+            "must be a number from 0 on, not -1",
+            "first_stage_weight",
+        ),
+        ({"first_stage_scores": [1, 2, 3], "query": ["a", "b"]}, "for one query, not for 2", "first_stage_scores"),
+    ],
+)
+def test_a_first_stage_that_cannot_be_is_refused(extra: dict[str, Any], message: str, param: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        body_of({**ASKED, **extra})
+    assert caught.value.param == param

@@ -17,8 +17,10 @@ VALID: Mapping[type, Any] = {str: "text", int: 321, float: 7.5, bool: True, list
 
 
 def valid(setting: Setting) -> Any:
+    if setting.kind is bool:
+        return not setting.default
     bounded = max(VALID[setting.kind], int(setting.minimum or 0)) if setting.kind is int else VALID[setting.kind]
-    return setting.allowed[0] if setting.allowed else bounded
+    return setting.allowed[-1] if setting.allowed else bounded
 
 
 def as_field(value: Any) -> Any:

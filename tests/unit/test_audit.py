@@ -1,6 +1,8 @@
 """The dependency audit: what counts as found, and that nothing passes for audited that nobody looked at."""
 
+import json
 import runpy
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +41,28 @@ def test_without_pip_audit_it_says_skipped(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main() == 0
     assert capsys.readouterr().out == "skipped: pip-audit is not installed\n"
+
+
+def test_a_database_that_does_not_answer_in_time_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow(command: list[str], **how: Any) -> None:
+        raise subprocess.TimeoutExpired(command, how["timeout"])
+
+    monkeypatch.setattr("subprocess.run", slow)
+    assert main() == 0
+    assert capsys.readouterr().out == "skipped: pip-audit had not looked everything up after 300 s\n"
+
+
+def test_what_pip_audit_itself_writes_of_a_vulnerability_is_found() -> None:
+    """Its own report, from its own values: where the database is reachable, this is what comes."""
+    interface = pytest.importorskip("pip_audit._service.interface")
+    written = pytest.importorskip("pip_audit._format.json")
+    version = pytest.importorskip("packaging.version").Version
+    hole = interface.VulnerabilityResult(id="PYSEC-9", description="", fix_versions=[version("2.1")], aliases=set())
+    found = {
+        interface.ResolvedDependency("holed", version("2.0")): [hole],
+        interface.ResolvedDependency("fine", version("1.0")): [],
+        interface.SkippedDependency("own", "not found"): [],
+    }
+    assert verdict(json.loads(written.JsonFormat(False, False).format(found, []))) == (1, ["holed 2.0: PYSEC-9, fixed in 2.1"])

@@ -18,7 +18,7 @@ def test_good_settings_give_the_shape_and_its_prompt() -> None:
     ("settings", "param", "shown"),
     [
         (Settings("70b"), "shape", "0.6b, 4b, 8b, nano"),
-        (Settings("nano", "fp16"), "dtype", "fp32, bf16"),
+        (Settings("nano", "fp16"), "dtype", "fp32, bf16, int8"),
         (Settings("nano", layers=31), "layers", "1 to 30"),
         (Settings("nano", repeats=0), "repeats", "at least 1"),
         (Settings("nano", against=("vllm",)), "against", "transformers, sentence-transformers"),

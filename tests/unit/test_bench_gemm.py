@@ -5,9 +5,11 @@ import torch
 
 from gigarank.bench.gemm import BatchRows, GemmLimit, flops
 from gigarank.catalogue import RERANKER_0_6B, Shape
+from gigarank.engine.numerics import choose_numerics, placement
 from gigarank.model.config import ModelConfig
 from gigarank.model.decoder import TILE_ROWS
 from gigarank.model.linear import Linear, PlainLinear
+from gigarank.model.quantized import QuantizedRows
 from gigarank.model.weights import Placement, Weights, load_weights, random_tensors
 
 SHAPE = Shape("qwen3", 64, 3, 4, 2, 32, 96, 300, True, 1e6, 1e-6, 4_096)
@@ -53,6 +55,13 @@ def test_long_batches_run_in_the_engines_tiles(weights: Weights) -> None:
     count = GemmLimit(weights.layers[:1], CONFIG, [BatchRows(TILE_ROWS * 2 + 5, 1)]).run()
     assert [call[0] for call in Counting.calls] == [TILE_ROWS, TILE_ROWS, 16] * 2 + [16] * 5  # keys, values, the rest
     assert count == len(Counting.calls)
+
+
+def test_quantised_products_run_as_such_on_inputs_quantised_before() -> None:
+    layers = load_weights(random_tensors(CONFIG), CONFIG, placement(choose_numerics("cpu", "int8"))).layers
+    limit = GemmLimit(layers, CONFIG, [BatchRows(40, 2)])
+    assert all(isinstance(rows, QuantizedRows) for rows in limit._inputs.values())
+    assert limit.run() == 7 * CONFIG.num_hidden_layers
 
 
 def test_flops_are_what_the_products_multiplied(weights: Weights) -> None:

@@ -3,9 +3,9 @@
 import platform
 from importlib.metadata import version
 
-import numpy as np
 import torch
 
+from fresh_memory import fresh_memory
 from gigarank.bench.machine import PACKAGES, cpu_model, describe, memory_bytes, resident_bytes, versions
 
 
@@ -16,9 +16,10 @@ def test_versions_are_the_installed_ones_and_a_missing_package_is_named_so() -> 
 
 def test_memory_is_in_bytes_and_grows_with_what_is_held() -> None:
     before = resident_bytes()
-    held = np.ones(200 << 20, dtype=np.uint8)
+    held = fresh_memory(200)
     assert 190 << 20 < resident_bytes() - before < 260 << 20
     assert held[-1] == 1
+    held.close()
     assert resident_bytes() < memory_bytes()
     assert memory_bytes() > 1 << 30
 

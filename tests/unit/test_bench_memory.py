@@ -3,18 +3,18 @@
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
+from fresh_memory import fresh_memory
 from gigarank.bench.memory import KernelPeak, PeakMemory, SampledPeak, Watch
 
 MEBIBYTE = 1 << 20
 
 
 def fill(mebibytes: int) -> None:
-    held = np.ones(mebibytes * MEBIBYTE, dtype=np.uint8)
-    time.sleep(0.05)
-    assert held[-1] == 1
+    with fresh_memory(mebibytes) as held:
+        time.sleep(0.05)
+        assert held[-1] == 1
 
 
 @pytest.mark.parametrize("kind", [KernelPeak, SampledPeak])

@@ -140,3 +140,11 @@ def test_the_wheel_of_nano_is_pinned_by_hash_and_size() -> None:
     assert wheel.wheel_sha256 != wheel.member_sha256
     assert wheel.member.endswith(".gguf")
     assert wheel.member_bytes == 98_362_432
+
+
+def test_what_nano_is_made_from_has_a_name_and_no_place_in_the_list() -> None:
+    base = catalogue.find("nano-base")
+    assert base is catalogue.NANO_BASE
+    assert base not in MODELS
+    assert (base.adapter, base.wheel, base.prompt) == (None, catalogue.NANO.wheel, catalogue.NANO.prompt)
+    assert catalogue.find(base.repository) is catalogue.NANO

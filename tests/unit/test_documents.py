@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gigarank.cli.documents import Document, Format, Source, format_of, read_documents
+from gigarank.cli.documents import Document, Fields, Format, Source, format_of, read_documents
 from gigarank.errors import BadFile
 
 
@@ -16,7 +16,7 @@ def write(folder: Path, name: str, content: str | bytes) -> str:
 
 
 def read(file: str, form: Format | None = None, field: str = "text") -> list[Document]:
-    return read_documents([file], form, field)
+    return read_documents([file], form, Fields(field))
 
 
 def texts(documents: list[Document]) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_byte_order_mark_inside_a_file_stays(tmp_path: Path) -> None:
 
 def test_files_keep_their_order_and_blank_text_files_are_left_out(tmp_path: Path) -> None:
     files = [write(tmp_path, "b.txt", "B"), write(tmp_path, "empty.txt", " \n"), write(tmp_path, "a.jsonl", '"A"\n"C"')]
-    assert texts(read_documents(files, None, "text")) == ["B", "A", "C"]
+    assert texts(read_documents(files, None, Fields("text"))) == ["B", "A", "C"]
 
 
 def test_blank_lines_above_a_csv_header_are_passed_over(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gigarank.errors import BadFile, InvalidInput
 from gigarank.evaluation import calibration
 from gigarank.evaluation.calibration import Calibration, Labelled, fit, reliability, sigmoid
 from gigarank.prompt import NANO_V1
-from gigarank.types import Numerics, Ranking, Score, Usage
+from gigarank.types import FirstStage, Numerics, Ranking, Score, Usage
 
 
 def drawn(scale: float, shift: float, *, pairs: int = 4_000, seed: int = 1) -> Labelled:
@@ -273,7 +273,8 @@ class Never:
 class Lengths(Never):
     """Shorter documents are better: a logit of 4 minus the words."""
 
-    def rank(self, query: str, documents: Sequence[str], **options: object) -> Ranking:  # type: ignore[override]
+    def rank(self, query: str, documents: Sequence[str] | FirstStage, **options: object) -> Ranking:  # type: ignore[override]
+        assert not isinstance(documents, FirstStage)
         logits = [4.0 - len(document.split()) for document in documents]
         scores = [Score(n, sigmoid(logit), logit, 1, False) for n, logit in enumerate(logits)]
         best = tuple(sorted(scores, key=lambda score: -score.logit))

@@ -65,6 +65,17 @@ def test_another_split_is_read_from_its_own_file(tmp_path: Path) -> None:
     assert read_beir(root, "dev").qrels == {"q2": {"d1": 1}}
 
 
+def test_judgments_may_be_in_trecs_own_form(tmp_path: Path) -> None:
+    plain, folder = read_beir(written(tmp_path / "plain")), written(tmp_path / "trec")
+    write_qrels(folder / "qrels" / "test.qrels", plain.qrels)
+    (folder / "qrels" / "test.tsv").unlink()
+    found = read_beir(folder)
+    assert found.qrels == plain.qrels and found.fingerprint != plain.fingerprint
+    (folder / "qrels" / "test.qrels").write_text("q1 0 d1 1\nq1 0 d9 1\n")
+    with pytest.raises(BadFile, match=r"test\.qrels:2: corpus-id 'd9' is not in corpus\.jsonl"):
+        read_beir(folder)
+
+
 def test_the_fingerprint_tells_one_letter_and_nothing_but_what_was_read(tmp_path: Path) -> None:
     first = read_beir(written(tmp_path / "a")).fingerprint
     assert first == read_beir(written(tmp_path / "b", README="another readme")).fingerprint
@@ -103,6 +114,7 @@ FAULTS: dict[str, tuple[dict[str, str], str, str]] = {
     "no header": ({"qrels": "q1\td1\t1\n"}, "test.tsv:1", "must name the columns"),
     "blanks for tabs": ({"qrels": HEADER + "q1 d1 1\n"}, "test.tsv:2", "3 fields parted by tabs are needed, not 1"),
     "a score that is no number": ({"qrels": HEADER + "q1\td1\thigh\n"}, "test.tsv:2", "score must be a whole number"),
+    "a score beyond all grades": ({"qrels": HEADER + "q1\td1\t1000001\n"}, "test.tsv:2", "from -1,000,000 to 1,000,000"),
     "an unknown query": ({"qrels": HEADER + "q1\td1\t1\nq9\td1\t1\n"}, "test.tsv:3", "'q9' is not in queries.jsonl"),
     "an unknown document": ({"qrels": HEADER + "q1\td9\t1\n"}, "test.tsv:2", "'d9' is not in corpus.jsonl"),
     "a judgment twice": ({"qrels": HEADER + "q1\td1\t1\nq1\td1\t0\n"}, "test.tsv:3", "were judged before"),
@@ -167,6 +179,7 @@ def test_qrels_come_back_as_they_were_written(tmp_path: Path) -> None:
         (read_run, "q Q0 d 1.5 1 tag", "rank must be a whole number, not '1.5'"),
         (read_run, "q Q0 first 2 1 tag", "document first is in the run of query q already"),
         (read_qrels, "q 0 d", r"4 fields are needed \(query 0 document relevance\), not 3"),
+        (read_qrels, "q 0 d -99999999999999999999", "relevance must be from -1,000,000 to 1,000,000, not -9"),
         (read_qrels, "q 0 d yes", "relevance must be a whole number, not 'yes'"),
     ],
 )

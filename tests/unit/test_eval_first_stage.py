@@ -1,21 +1,25 @@
 """The first stages: terms in every script, BM25 against its formula, exact vector search, candidates that are found once."""
 
+import dataclasses
 import math
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gigarank.engine import bm25
 from gigarank.engine.bm25 import Bm25
+from gigarank.engine.fusion import fuse, standardise
 from gigarank.engine.words import words
 from gigarank.errors import InvalidInput
 from gigarank.evaluation import dense
 from gigarank.evaluation.candidates import Bm25Search, Candidates, DenseSearch, OwnCandidates, RunFile, find_candidates
-from gigarank.evaluation.fusion import fuse, standardise
 from gigarank.evaluation.sets import EvalDocument, EvalQuery, EvalSet
-from gigarank.types import Progress
+from gigarank.types import Numerics, Progress
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,12 @@ from gigarank.types import Progress
 )
 def test_terms_of_every_script(text: str, terms: list[str]) -> None:
     assert words(text) == terms
+
+
+@pytest.mark.parametrize("text", ["".join(map(chr, range(128))), "A_b-C 9x\x1c_\tZ'z", "Hello, world!"])
+def test_plain_text_is_cut_as_any_other(text: str) -> None:
+    *found, _ = words(text + " é")
+    assert words(text) == found
 
 
 @pytest.mark.parametrize(
@@ -84,6 +94,8 @@ class Counting:
     """An embedder whose vectors follow from a text's letters; it counts what it is asked, and can be made to stop."""
 
     name = "counting"
+    numerics = Numerics("cpu", "fp32", "packed", "segments", True, 0.0, ())
+    max_tokens = 64
 
     def __init__(self, fingerprint: str = "f1", fails_after: int | None = None) -> None:
         self._fingerprint, self.fails_after = fingerprint, fails_after
@@ -141,7 +153,7 @@ def test_vectors_are_computed_once_and_continue_where_they_were(tmp_path: Path, 
     documents = ["aa", "b", "cab", "d", "he"]
     with pytest.raises(KeyboardInterrupt):
         dense.document_vectors(Counting(fails_after=3), documents, tmp_path)
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.f32")
     path.write_bytes(path.read_bytes() + b"torn")
     again = Counting()
     seen: list[tuple[int, int]] = []
@@ -154,11 +166,38 @@ def test_vectors_are_computed_once_and_continue_where_they_were(tmp_path: Path, 
     assert third.documents == ["aa"]
 
 
+@pytest.mark.parametrize("change", [{"max_tokens": 8}, {"numerics": dataclasses.replace(Counting.numerics, dtype="bf16")}])
+def test_vectors_of_another_precision_or_length_are_not_taken(change: dict[str, Any], tmp_path: Path) -> None:
+    other = Counting()
+    for name, value in change.items():
+        setattr(other, name, value)
+    dense.document_vectors(Counting(), ["a", "b"], tmp_path)
+    dense.document_vectors(other, ["a", "b"], tmp_path)
+    assert "b" in other.documents
+    stages = DenseSearch("dense", Counting, tmp_path), DenseSearch("dense", lambda: other, tmp_path)
+    assert stages[0].options != stages[1].options
+
+
+def test_two_that_want_the_same_vectors_write_them_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "CHUNK", 1)
+    documents = ["aa", "b", "cab", "d", "he"]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: dense.document_vectors(Slow(), documents, tmp_path), range(2)))
+    for vectors in found:
+        np.testing.assert_array_equal(vectors, Counting().embed(documents=documents))
+
+
+class Slow(Counting):
+    def embed(self, *arguments: Any, **options: Any) -> dense.Vectors:
+        time.sleep(0.01)
+        return super().embed(*arguments, **options)
+
+
 def test_vectors_of_another_model_or_other_documents_are_not_taken(tmp_path: Path) -> None:
     dense.document_vectors(Counting(), ["a", "b"], tmp_path)
     dense.document_vectors(Counting("f2"), ["a", "b"], tmp_path)
     dense.document_vectors(Counting(), ["ab", ""], tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*.f32"))) == 3
     with pytest.raises(InvalidInput, match="no files to know it by"):
         dense.document_vectors(Counting(""), ["a"], tmp_path)
 

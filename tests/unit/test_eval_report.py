@@ -23,6 +23,7 @@ from gigarank.evaluation.report_data import About, labelled, read_about, read_me
 from gigarank.evaluation.report_pages import plain, table_to_markdown, to_html, to_markdown
 from gigarank.evaluation.report_rows import suite_rows
 from gigarank.evaluation.report_tables import Table, row_table
+from gigarank.evaluation.suites import SUITES
 
 LAST = 0.38685280723454163  # nDCG@10 of one relevant document at rank 5 of 5
 ABOUT = {"baking": About("kitchen", "en"), "rivers": About("nature", "de", "en")}
@@ -123,6 +124,21 @@ def test_the_worst_losses_say_what_rose_and_what_fell(folders: tuple[Path, Path]
     assert changes == sorted(changes)
 
 
+def test_a_loss_says_what_was_asked_of_the_model_where_it_is_not_the_prompts_own(folders: tuple[Path, Path]) -> None:
+    data = folders[1] / "rivers"
+    queries = data / "queries.jsonl"
+    rows = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines()]
+    rows[0]["instruction"] = "Find <b>the</b> document"
+    queries.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_measured(folders[0], data, wrong(), instruction="Of the run")
+    report = made(folders)
+    told = {loss.query: loss.instruction for loss in report.losses}
+    assert told == {query: "Find <b>the</b> document" if query == "q0" else "Of the run" for query in told} and "q0" in told
+    assert "Instruction: Find &lt;b&gt;the&lt;/b&gt; document" in to_html(report)
+    assert "Instruction: Find &lt;b&gt;the&lt;/b&gt; document" in to_markdown(report)
+    assert [loss.instruction for loss in made(folders, data=False).losses] == ["Of the run"] * len(told)
+
+
 def test_only_losses_are_shown_and_no_more_than_asked_for(folders: tuple[Path, Path]) -> None:
     measured, _ = read_measured(folders[0], [folders[1]])
     assert len(worst_losses(measured, 2)) == 2
@@ -195,21 +211,27 @@ def test_a_suites_mean_averages_a_tasks_languages_first() -> None:
     one, two, whole = suite_rows(rows)
     assert (one.reranked, one.interval, one.verdict, one.published) == (0.6, (0.01, 0.2), "better", None)
     assert two.reranked == pytest.approx(0.3) and two.interval is None and two.sets == 2
-    assert whole.name == "MTEB-R (2 tasks)" and whole.reranked == pytest.approx(0.45)
-    assert whole.published == 65.80
+    assert whole.name == "MTEB-R (2 of 10 tasks)" and whole.reranked == pytest.approx(0.45)
+
+
+def test_what_was_published_of_a_whole_suite_stands_beside_a_whole_suite_only() -> None:
+    rows = [suite_row(task.name, 0.6) for task in SUITES["MTEB-R"].tasks]
+    whole, part = suite_rows(rows)[-1], suite_rows(rows[1:])[-1]
+    assert (whole.name, whole.published) == ("MTEB-R (10 tasks)", 65.80)
+    assert (part.name, part.published) == ("MTEB-R (9 of 10 tasks)", None)
 
 
 def test_published_figures_have_a_column_of_their_own_that_says_so(folders: tuple[Path, Path]) -> None:
-    lines = "".join(json.dumps(suite_row("one", 0.6)) + "\n" for _ in range(2))
-    (folders[0] / "nano" / "MTEB-R.suite.jsonl").write_text(lines, encoding="utf-8")
+    lines = "".join(json.dumps(suite_row("MultiLongDocRetrieval", 0.6)) + "\n" for _ in range(2))
+    (folders[0] / "nano" / "MLDR.suite.jsonl").write_text(lines, encoding="utf-8")
     report = made(folders)
     assert len(report.suites) == 2  # the same task's row, written twice, counts once
     page, text = to_html(report), to_markdown(report)
     assert "not measured here" in page and "not measured here" in text
     table = next(table for one in sections(report) if one.title == "Suites" for table in one.tables)
     assert table.headings[-1] == "published"
-    assert [row[-1] for row in table.rows] == ["", "65.80"]
-    assert all("65.80" not in row[:-1] for row in table.rows)
+    assert [row[-1] for row in table.rows] == ["", "67.28"]
+    assert all("67.28" not in row[:-1] for row in table.rows)
     assert all("published" not in table.headings for one in sections(report) if one.title != "Suites" for table in one.tables)
 
 
@@ -224,7 +246,7 @@ def test_suites_alone_make_a_report(tmp_path: Path) -> None:
     measured, _ = read_measured(tmp_path / "results")
     report = make_report(measured, read_suites(tmp_path / "results"))
     assert [one.title for one in sections(report)] == ["Suites"]
-    assert "MTEB-R (1 tasks)" in to_html(report)
+    assert "MTEB-R (1 of 10 tasks)" in to_html(report)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"task": "one"}'])
@@ -433,7 +455,10 @@ def test_what_is_known_of_sets_is_read_from_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[baking]\ntopic = 'x'\n", r"baking\.topic: no such field; known: documents, domain, language, licence, made, source"),
+        (
+            "[baking]\ntopic = 'x'\n",
+            r"baking\.topic: no such field; known: documents, domain, language, licence, made, solved_by, source",
+        ),
         ("[baking]\ndomain = 3\n", "baking must be a table of texts"),
         ("baking = 3\n", "baking must be a table of texts"),
         ("[baking\n", r"about\.toml"),

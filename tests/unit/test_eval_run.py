@@ -12,12 +12,14 @@ import gigarank
 from gigarank.errors import InvalidInput, NonFiniteScore, QueryTooLong
 from gigarank.evaluation import provenance
 from gigarank.evaluation import run as run_module
-from gigarank.evaluation.candidates import Bm25Search
+from gigarank.evaluation.candidates import Bm25Search, RunFile
 from gigarank.evaluation.figures import fused, strict
+from gigarank.evaluation.metrics import by_query
 from gigarank.evaluation.run import run_task
 from gigarank.evaluation.sets import EvalDocument, EvalQuery, EvalSet
 from gigarank.evaluation.store import PairScore, TaskResult, read_result, read_scores, scores_path
 from gigarank.evaluation.task import RunOptions, chosen_queries, plan, result_path, slug
+from gigarank.evaluation.trec import read_qrels, read_run
 from gigarank.prompt import QWEN3_V1
 from gigarank.types import Numerics, Pair, Progress, Score
 
@@ -89,6 +91,27 @@ def test_a_result_says_what_was_asked_found_and_compared(tmp_path: Path) -> None
     assert result.failures == () and result.published is None
 
 
+def test_the_run_and_the_judgments_beside_a_result_give_its_figures_again(tmp_path: Path) -> None:
+    result = run_task(a_set(), Lengths(), RunOptions(output=tmp_path))
+    path = tmp_path / "org-lengths" / "fish.json"
+    values = by_query(read_qrels(path.with_suffix(".qrels")), read_run(path.with_suffix(".trec")), ["ndcg_cut_10", "map"])
+    assert values == {
+        query: {metric: sides["reranked"][metric] for metric in ("ndcg_cut_10", "map")}
+        for query, sides in result.by_query.items()
+    }
+
+
+def test_an_id_with_white_space_does_not_cost_the_result(tmp_path: Path) -> None:
+    corpus = {"d 1": EvalDocument("d 1", "fish"), "d2": EvalDocument("d2", "water and stone")}
+    queries = {"q\u00a01": EvalQuery("q\u00a01", "fish")}
+    blank = a_set(queries=queries, corpus=corpus, qrels={"q\u00a01": {"d 1": 1}}, candidates={"q\u00a01": ("d2", "d 1")})
+    result = run_task(blank, Lengths(), RunOptions(output=tmp_path))
+    path = tmp_path / "org-lengths" / "fish.trec"
+    assert [line.split()[:3:2] for line in path.read_text().splitlines()] == [["q%C2%A01", "d%201"], ["q%C2%A01", "d2"]]
+    again = RunFile(path, read_run(path)).find(blank, ["q\u00a01"], 5)
+    assert [document for document, _ in again["q\u00a01"]] == ["d 1", "d2"] and result.set.documents_scored == 2
+
+
 def test_all_pairs_go_in_one_call_with_the_instruction_that_holds_for_each(tmp_path: Path) -> None:
     model = Lengths()
     run_task(a_set(instruction="Of the set"), model, RunOptions(output=tmp_path))
@@ -132,6 +155,9 @@ def test_the_same_again_scores_nothing_and_changes_no_file(tmp_path: Path) -> No
         ({}, {}, {"first_stage": Bm25Search()}),
         ({}, {}, {"top_k": 2}),
         ({}, {}, {"limit": 2}),
+        ({}, {}, {"machine": {"cpu": "another"}}),
+        ({}, {}, {"machine": {"cpu_capability": "AMX"}}),
+        ({}, {}, {"machine": {"gpu": "one"}}),
     ],
 )
 def test_what_differs_in_anything_is_scored_anew_and_the_old_is_kept(
@@ -148,6 +174,7 @@ def test_what_differs_in_anything_is_scored_anew_and_the_old_is_kept(
     assert {path.name.removeprefix(first.key[:12]) for path in kept.parent.iterdir()} == {
         "-fish.json",
         "-fish.trec",
+        "-fish.qrels",
         "-fish.scores.jsonl",
     }
 
@@ -173,6 +200,33 @@ def test_metric_code_that_changed_measures_again(tmp_path: Path, monkeypatch: py
     first = run_task(a_set(), Lengths(), RunOptions(output=tmp_path))
     monkeypatch.setattr(provenance, "metrics_version", lambda: "other")
     assert run_task(a_set(), Lengths(), RunOptions(output=tmp_path)).metrics_key != first.metrics_key
+
+
+@pytest.mark.parametrize(("package", "scores"), [("torch", True), ("tokenizers", True), ("bm25s", False), ("mteb", False)])
+def test_another_package_is_another_result_and_scores_anew_only_where_it_computes_them(
+    package: str, scores: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_task(a_set(), Lengths(), RunOptions(output=tmp_path))
+    changed = provenance.packages() | {package: "0.0.1"}
+    provenance.metrics_version.cache_clear()
+    monkeypatch.setattr(provenance, "packages", lambda: changed)
+    model = Lengths()
+    second = run_task(a_set(), model, RunOptions(output=tmp_path))
+    provenance.metrics_version.cache_clear()
+    assert second.metrics_key != first.metrics_key and second.provenance.packages[package] == "0.0.1"
+    assert (bool(model.calls), second.key != first.key) == (scores, scores)
+
+
+def test_another_version_of_the_program_scores_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run_task(a_set(), Lengths(), RunOptions(output=tmp_path))
+    monkeypatch.setattr(gigarank, "__version__", "9.9.9")
+    assert run_task(a_set(), Lengths(), RunOptions(output=tmp_path)).key != first.key
+
+
+def test_what_a_machine_is_busy_with_is_no_other_machine(tmp_path: Path) -> None:
+    first = run_task(a_set(), Lengths(), RunOptions(output=tmp_path, machine={"cpu": "one", "load_average": 0.1}))
+    again = run_task(a_set(), Lengths(), RunOptions(output=tmp_path, machine={"cpu": "one", "load_average": 3.0}))
+    assert again == first
 
 
 def test_an_ended_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +307,18 @@ def test_queries_are_those_that_can_be_measured_spread_evenly() -> None:
         chosen_queries(spread, 0)
     with pytest.raises(InvalidInput, match="no query has a relevant document"):
         chosen_queries(a_set(qrels={}), None)
+
+
+def test_one_question_under_several_instructions_is_chosen_whole() -> None:
+    many = {f"q{n}-{way}": EvalQuery(f"q{n}-{way}", f"question {n}", f"find {way}") for n in range(10) for way in ("yes", "no")}
+    asked = a_set(queries=many, qrels={query: {"d1": 1} for query in many}, candidates=None)
+    assert chosen_queries(asked, 4) == ("q0-yes", "q0-no", "q5-yes", "q5-no")
+    assert chosen_queries(asked, 1) == ("q0-yes",)
+    assert len(chosen_queries(asked, 5)) == 4 and len(chosen_queries(asked, 20)) == 20
+    alone = a_set(
+        queries=many | {"q0-maybe": EvalQuery("q0-maybe", "question 0", "find maybe")}, qrels=asked.qrels, candidates=None
+    )
+    assert chosen_queries(alone, 4) == ("q0-yes", "q0-no", "q5-yes", "q5-no")
 
 
 def test_a_model_without_files_is_refused(tmp_path: Path) -> None:

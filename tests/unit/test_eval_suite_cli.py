@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from gigarank.cli import app, failures
-from gigarank.cli.evaluate_suite import OWN, SuiteRun, append, check_first_stage, kept, run_suite, task_key, to_table
+from gigarank.cli.evaluate_suite import BM25, OWN, SuiteRun, append, check_first_stage, kept, run_suite, task_key, to_table
 from gigarank.errors import InvalidInput
 from gigarank.evaluation.suites import SUITES
 
@@ -33,7 +33,8 @@ def rows(key: str, count: int = 2) -> list[dict[str, Any]]:
     ("arguments", "message"),
     [
         (["--suite", "MTEB"], "suite: unknown 'MTEB'; known: MTEB-R"),
-        (["--suite", "MLDR", "--first-stage", "bm25"], f"first_stage: a suite's is {DENSE} or own, not bm25"),
+        (["--suite", "MLDR", "--first-stage", "a.trec"], f"first_stage: a suite's is {DENSE}, bm25 or own, not a.trec"),
+        (["--data", "x", "--mteb-convention"], "mteb_convention: is for a suite"),
         (["--suite", "MLDR", "--data", "x"], "suite: goes without --data"),
         (["--suite", "MLDR", "--instruction", "x"], "suite: goes without --instruction"),
         (["--suite", "MLDR", "--fuse"], "suite: goes without --fuse"),
@@ -49,6 +50,7 @@ def test_what_a_suite_has_no_room_for_is_refused(arguments: list[str], message: 
 def test_the_first_stage_of_a_suite_is_the_protocols_unless_the_tasks_own_is_asked_for() -> None:
     assert check_first_stage(None, DENSE) == check_first_stage("Qwen3-Embedding-0.6B", DENSE) == DENSE
     assert check_first_stage("own", DENSE) == OWN
+    assert check_first_stage("BM25", DENSE) == BM25
     with pytest.raises(InvalidInput, match="first_stage"):
         check_first_stage("x.trec", DENSE)
 
@@ -80,10 +82,13 @@ def test_the_key_tells_runs_apart_whose_figures_could_differ(run: SuiteRun) -> N
         task_key(dataclasses.replace(run, top_k=6), described),
         task_key(dataclasses.replace(run, limit=None), described),
         task_key(dataclasses.replace(run, reranker=tiny.reranker(dtype="bf16")), described),
+        task_key(dataclasses.replace(run, machine={"cpu": "another"}), described),
+        task_key(dataclasses.replace(run, first_stage=BM25), described),
+        task_key(dataclasses.replace(run, mteb_convention=True), described),
         task_key(run, dataclasses.replace(described, revision="r")),
         task_key(run, dataclasses.replace(described, instruction="Find")),
     ]
-    assert len({task_key(run, described), *others}) == 6
+    assert len({task_key(run, described), *others}) == 9
     assert task_key(dataclasses.replace(run, path=Path("elsewhere")), described) == task_key(run, described)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from gigarank import catalogue
 from gigarank.errors import InvalidInput
-from gigarank.evaluation.suite_run import P_MRR, pinned, trec_name
+from gigarank.evaluation.suite_figures import P_MRR, trec_name
+from gigarank.evaluation.suite_run import pinned
 from gigarank.evaluation.suites import SUITES, find_suite
 
 TASKS = {task.name: task for suite in SUITES.values() for task in suite.tasks}

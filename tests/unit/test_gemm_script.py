@@ -25,3 +25,18 @@ def test_it_prints_one_line_with_speed_and_invariance_of_both_kernels() -> None:
         variant = result[kernel]["variant_row_counts"]
         assert variant == sorted(set(variant))
         assert 1024 not in variant, "rows of the reference size must equal the reference"
+
+
+@pytest.mark.slow
+def test_the_8_bit_products_are_measured_level_by_level_and_ours_is_exact_and_independent() -> None:
+    script = SCRIPT.with_name("gemm_int8.py")
+    command = [sys.executable, str(script), "--rows", "16", "--level", "default", "--level", "avx2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *lines, last = done.stdout.splitlines()
+    assert lines[0] == "| product, GFLOP/s | default | avx2 |"
+    results = json.loads(last)["results"]
+    for level in ("default", "avx2"):
+        ours = results[level]["onednn.qlinear_pointwise u8, quantising counted"]
+        assert ours["gflops"] > 0
+        assert (ours["exact"], ours["rows"]) == (True, True), level
+    assert any(line.startswith("| onednn.qlinear_pointwise u8") and "wrong" not in line for line in lines)

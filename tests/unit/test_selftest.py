@@ -21,10 +21,12 @@ from gigarank.engine.reranker import Reranker
 from gigarank.engine.runner import Runner
 from gigarank.engine.selftest import QWEN3_0_6B, Check, Golden, SelfTest, run
 from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer
+from gigarank.engine.trial import require_sound
 from gigarank.errors import CheckpointError
 from gigarank.model.config import ModelConfig
 from gigarank.model.decoder import Decoder
 from gigarank.model.linear import PlainLinear
+from gigarank.model.quantized import QuantizedMatrix, quantize
 from gigarank.model.weights import Placement, TensorFiles, load_weights
 from gigarank.prompt import QWEN3_V1
 
@@ -182,6 +184,34 @@ def test_swapped_answer_rows_under_another_name_are_other_weights(sound: Path, t
     result = run(Reranker.load(altered(sound, tmp_path / "mine", negate)), golden)
     assert result.passed
     assert not check(result, "golden scores").applies
+
+
+def test_a_model_in_8_bits_is_sound_and_other_precisions_have_nothing_to_check(sound: Path) -> None:
+    result = run(Reranker.load(sound, dtype="int8"), golden_of(Reranker.load(sound)))
+    assert result.passed
+    assert "int8 the four scores span" in check(result, "quantisation").detail
+    assert all(one.name != "quantisation" for one in run(Reranker.load(sound)).checks)
+
+
+def broken_scales(weight: torch.Tensor) -> QuantizedMatrix:
+    """Scales a thousandth of what they should be: nothing comes through a layer, and scores hardly differ."""
+    found = quantize(weight)
+    return QuantizedMatrix(found.values, found.scales / 1_000)
+
+
+def forgotten_weights(weight: torch.Tensor) -> QuantizedMatrix:
+    return QuantizedMatrix(torch.zeros_like(quantize(weight).values), quantize(weight).scales)
+
+
+@pytest.mark.parametrize("broken", [broken_scales, forgotten_weights])
+def test_a_broken_quantisation_is_refused_by_the_self_test_and_by_the_server(
+    sound: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[torch.Tensor], QuantizedMatrix]
+) -> None:
+    monkeypatch.setattr("gigarank.engine.numerics.quantize", broken)
+    reranker = Reranker.load(sound, dtype="int8")
+    assert "quantisation" in failed(run(reranker))
+    with pytest.raises(CheckpointError, match=r"the self-test failed: .*quantisation: in int8 the four scores span"):
+        require_sound(reranker)
 
 
 class Leaking(PlainLinear):

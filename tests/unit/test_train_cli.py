@@ -1,20 +1,30 @@
 """`gigarank train`: from files to files, every refusal one line, nothing overwritten."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 import adapters
 import eval_results
 import tiny
+import training
 from chat_server import ChatServer, chat_server
+from gigarank import catalogue
 from gigarank.cli import app, failures
 from gigarank.cli.train_export import figures
+from gigarank.cli.train_run import dev_figure
+from gigarank.cli.train_teach import TeachCommand
+from gigarank.engine.embedder import Embedder
 from gigarank.engine.reranker import Reranker
+from gigarank.training.recipe import Dev
+from gigarank.types import Pair
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +202,22 @@ def test_an_endpoint_that_refuses_is_one_line(capfd: pytest.CaptureFixture[str],
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
+def test_an_embedder_is_trained_and_exported_whole(capfd: pytest.CaptureFixture[str], here: Path) -> None:
+    model = training.small_model(here / "small")
+    kind = {"[base]": '[base]\nkind = "embedder"', "queries = 4": "queries = 4\nat_once = 4"}
+    recipe = training.write_recipe(here / "recipe", model, 2, **kind)
+    done = train(capfd, "run", str(recipe), "--output", "run", "--device", "cpu")
+    train(capfd, "export", str(model), "--adapter", done["folder"], "--kind", "embedder", "--dtype", "fp32", "-o", "mine")
+    words = training.WORDS
+    plain, merged = Embedder.load(model, dtype="fp32"), Embedder.load(model, adapter=done["folder"], dtype="fp32")
+    trained = Embedder.load("mine", dtype="fp32").embed(documents=words)
+    np.testing.assert_allclose(trained, merged.embed(documents=words), rtol=0, atol=1e-6)
+    assert not np.allclose(trained, plain.embed(documents=words), atol=1e-3)
+    assert {path.name for path in Path("mine").iterdir()} >= {"modules.json", "1_Pooling", "2_Normalize", "README.md"}
+    assert "SentenceTransformer(" in Path("mine/README.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
 def test_an_adapter_is_merged_and_exported_with_its_card(capfd: pytest.CaptureFixture[str], base: Path) -> None:
     adapters.write_adapter(adapters.peft_model(), Path("adapter"), str(base))
     Path("recipe.toml").write_text("[lora]\nrank = 4\n")
@@ -221,6 +247,34 @@ def test_an_adapter_is_merged_and_exported_with_its_card(capfd: pytest.CaptureFi
     assert "```toml\n[lora]\nrank = 4\n```" in card
     assert "by sft. Licence" in card
     assert "Not measured." in card
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_an_adapter_is_stored_in_half_the_bytes_and_scores_as_before(
+    capfd: pytest.CaptureFixture[str], base: Path, dtype: str
+) -> None:
+    adapters.write_adapter(adapters.peft_model(use_dora=True), Path("adapter"), str(base))
+    train(capfd, "export", "adapter", "--only-adapter", "--dtype", dtype, "--data", "mine=MIT", "-o", "small")
+    sizes = [Path(name, "adapter_model.safetensors").stat().st_size for name in ("adapter", "small")]
+    assert sizes[1] < 0.6 * sizes[0]
+    stored = load_file("small/adapter_model.safetensors")
+    assert {str(tensor.dtype) for tensor in stored.values()} == {"torch.bfloat16" if dtype == "bf16" else "torch.float16"}
+    plain, whole, small = (Reranker.load(name).score([Pair("a", "b")])[0].logit for name in (base, "adapter", "small"))
+    assert small == pytest.approx(whole, abs=0.02 * abs(whole - plain))
+    card = Path("small/README.md").read_text()
+    assert "library_name: peft" in card and "| mine | - | MIT |" in card and "CrossEncoder" not in card
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
+def test_an_adapter_that_is_none_or_does_not_fit_is_not_written(capfd: pytest.CaptureFixture[str], base: Path) -> None:
+    assert "adapter: base has none" in refused(capfd, "export", str(base), "--only-adapter", "-o", "small")
+    adapters.write_adapter(adapters.peft_model(), Path("adapter"), str(base))
+    path = Path("adapter/adapter_model.safetensors")
+    save_file({name: tensor * 1e6 for name, tensor in load_file(path).items()}, path)
+    said = refused(capfd, "export", "adapter", "--only-adapter", "--dtype", "fp16", "-o", "small")
+    assert "dtype: fp16 cannot hold base_model" in said and "bf16 has fp32's range" in said
+    assert not Path("small").exists()
 
 
 def test_checkpoints_are_mixed(capfd: pytest.CaptureFixture[str], base: Path) -> None:
@@ -272,3 +326,84 @@ def test_every_command_has_help_with_an_example(capfd: pytest.CaptureFixture[str
     for name in ("merge", "export"):
         assert failures.run(app, ["train", name, "--help"]) == 0
         assert f"gigarank train {name}" in capfd.readouterr().out
+
+
+def test_teach_adds_a_blend_of_scores_and_goes_on_from_its_journal(capfd: pytest.CaptureFixture[str], base: Path) -> None:
+    two = {"query": "a cat", "documents": ["the cat sat", "stars shine", "a cat"], "labels": [1, 0, 0]}
+    given = write("rows.jsonl", two, {"query": "stars", "documents": ["stars shine"], "labels": [1]})
+    asked = ("prepare", "teach", given, "--teacher", "query-likelihood", "--teacher", "bm25", "--model", str(base))
+    done = train(capfd, *asked, "--weight", "2", "--weight", "1", "--output", "out.jsonl")
+    assert done == {"rows": 2, "asked": 8, "known": 0}
+    first, second = rows()
+    assert first["labels"] == [1, 0, 0] and len(first["scores"]) == 3 and sum(first["scores"]) == pytest.approx(0)
+    assert second["scores"] == [0.0]
+    done = train(capfd, *asked, "--output", "again.jsonl", "--journal", "out.jsonl.journal")
+    assert done == {"rows": 2, "asked": 0, "known": 8}
+    assert rows("again.jsonl")[0]["scores"] != first["scores"]
+
+
+def test_the_likelihood_is_that_of_the_untrained_base() -> None:
+    default = next(field.default for field in dataclasses.fields(TeachCommand) if field.name == "model")
+    model = catalogue.find(str(default))
+    assert model is not None and (model.name, model.adapter) == ("nano-base", None)
+
+
+def write_bert(folder: Path) -> Path:
+    """A tiny model of sentence-transformers, of an architecture that the engine does not know, with prompts of its own."""
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds long, as the next
+    from sentence_transformers.models import Pooling, Transformer  # noqa: PLC0415
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast  # noqa: PLC0415
+
+    words = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "ask", "tell", *training.WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder / "bert")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder / "bert")
+    modules = [Transformer(str(folder / "bert")), Pooling(16)]
+    SentenceTransformer(modules=modules, prompts={"query": "ask ", "document": "tell "}).save(str(folder / "model"))
+    return folder / "model"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # its old names for modules
+def test_a_model_that_only_sentence_transformers_loads_teaches_its_cosines(
+    capfd: pytest.CaptureFixture[str], here: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds long
+
+    folder = write_bert(here)
+    given = write("rows.jsonl", {"query": "red fish", "documents": ["fish", "stone river"], "labels": [1, 0]})
+    train(capfd, "prepare", "teach", given, "--teacher", str(folder), "--raw", "--output", "out.jsonl")
+    theirs = SentenceTransformer(str(folder))
+    query, documents = theirs.encode_query(["red fish"]), theirs.encode_document(["fish", "stone river"])
+    wanted = theirs.similarity(query, documents)[0].tolist()
+    assert rows("out.jsonl")[0]["scores"] == pytest.approx(wanted, abs=1e-5)
+    assert wanted != pytest.approx(theirs.similarity(theirs.encode(["red fish"]), documents)[0].tolist(), abs=1e-3), "prompts"
+
+
+def test_teach_refuses_weights_and_names_before_it_loads_a_model(capfd: pytest.CaptureFixture[str]) -> None:
+    given = write("rows.jsonl", {"query": "q", "documents": ["a"], "labels": [1]})
+    asked = ("prepare", "teach", given, "--output", "out.jsonl", "--teacher")
+    assert "weight: one a teacher is needed, 1 in all, not 2" in refused(
+        capfd, *asked, "bm25", "--weight", "1", "--weight", "2"
+    )
+    assert "nano is no embedder" in refused(capfd, *asked, "nano")
+    assert "weight: must be above 0, not -1.0" in refused(capfd, *asked, "bm25", "--weight", "-1")
+    assert not Path("out.jsonl").exists() and not Path("out.jsonl.journal").exists()
+
+
+def test_a_dev_set_without_candidates_has_those_that_bm25_finds(here: Path) -> None:
+    folder = training.write_dev_set(here / "set", candidates=False)
+    figure = dev_figure(Dev(sets=(folder,), top_k=1), "cpu")
+    assert figure(training.small_model(here / "small")) == 1.0  # its only candidate is the one with the query's word
+
+
+def test_a_dev_metric_that_is_unknown_is_refused_before_training(capfd: pytest.CaptureFixture[str], base: Path) -> None:
+    write("rows.jsonl", {"query": "q", "documents": ["a", "b"], "labels": [1, 0]})
+    stage = '[[stage]]\nname = "s"\nlosses = { bce = 1.0 }\ndata = [{ path = "rows.jsonl" }]\n'
+    dev = '[dev]\nsets = ["set"]\nmetric = "nonsense"\n'
+    Path("recipe.toml").write_text(f'[base]\nname = "{base}"\n{stage}{dev}')
+    assert "nonsense" in refused(capfd, "run", "recipe.toml", "--output", "out")
+    assert not Path("out").exists()

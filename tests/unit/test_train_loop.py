@@ -36,7 +36,7 @@ def train(tmp_path: Path, model: Path) -> Trains:
         steps: int = 2, evaluate: Callable[[Path], float] | None = None, changes: dict[str, str] | None = None, **more: Any
     ) -> RunResult:
         recipe = read_recipe(write_recipe(tmp_path, model, steps, **(changes or {})))
-        return run(recipe, RunOptions(output=tmp_path / "out", device="cpu", evaluate=evaluate, **more))
+        return run(recipe, RunOptions(output=tmp_path / "out", evaluate=evaluate, **({"device": "cpu"} | more)))
 
     return trained
 
@@ -65,6 +65,25 @@ def test_what_is_learned_is_what_the_engine_loads(tmp_path: Path, model: Path) -
     assert after.fingerprint != before.fingerprint
 
 
+def test_in_bf16_the_products_are_narrow_and_what_is_learned_is_not(train: Trains, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs: list[tuple[torch.dtype, torch.dtype]] = []
+
+    def watched(causal: torch.nn.Module) -> None:
+        scorer_leaves(causal)
+        for name, module in causal.named_modules():
+            if name.endswith("lora_A.default"):
+                module.register_forward_hook(lambda _module, given, made: inputs.append((given[0].dtype, made.dtype)))
+
+    scorer_leaves = scorer_module._leave_to_autocast
+    monkeypatch.setattr(scorer_module, "_leave_to_autocast", watched)
+    device = "cpu" if torch.cuda.is_available() else "auto"  # which is the CPU, too, and knows bf16
+    done = train(2, changes={"[lora]": 'dtype = "bf16"\n[lora]'}, device=device)
+    assert set(inputs) == {(torch.bfloat16, torch.bfloat16)}
+    learned = load_file(done.folder / "adapter_model.safetensors")
+    assert {value.dtype for value in learned.values()} == {torch.float32}
+    assert all(value.abs().max() > 0 for name, value in learned.items() if "lora_B" in name)
+
+
 def test_the_logs_are_tensorboards(train: Trains, tmp_path: Path) -> None:
     train(3)
     events = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "1-first")).Reload()
@@ -89,6 +108,36 @@ def test_lora_is_of_the_chosen_layers_and_kind(train: Trains) -> None:
     own = "base_model.model.model.layers.1.self_attn.q_proj."
     assert names == {own + part for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")}
     assert Reranker.load(done.folder, device="cpu").rank("red", ["red"])
+
+
+def test_an_adapter_is_trained_on_from_where_it_was(train: Trains, tmp_path: Path) -> None:
+    first = train(3).folder
+    first.parent.rename(tmp_path / "first")
+    start = f"alpha = 8\nstart = {str(tmp_path / 'first' / first.name)!r}"
+    still = train(1, changes={"alpha = 8": start, "0.01": "1e-9"}).folder
+    there = load_file(tmp_path / "first" / first.name / "adapter_model.safetensors")
+    for name, value in load_file(still / "adapter_model.safetensors").items():
+        torch.testing.assert_close(value, there[name], rtol=0, atol=1e-6)
+    assert any(value.any() for name, value in there.items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank = 4": "rank = 2"}, "has rank 4, and the recipe's table 2"),
+        ({"alpha = 8": "alpha = 4"}, "has alpha 8.0, and the recipe's table 4.0"),
+        ({"alpha = 8": "alpha = 8\nrslora = true"}, "has rslora False, and the recipe's table True"),
+        ({"alpha = 8": "alpha = 8\ndora = true"}, "has dora False, and the recipe's table True"),
+        ({"alpha = 8": "alpha = 8\ntargets = ['q_proj']"}, "its weights are not this model's: "),
+    ],
+)
+def test_an_adapter_of_another_kind_is_not_trained_on(
+    train: Trains, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    first = train(1).folder
+    first.parent.rename(tmp_path / "first")
+    with pytest.raises((InvalidInput, CheckpointError), match=message):
+        train(1, changes=changes | {"[lora]": f"[lora]\nstart = {str(tmp_path / 'first' / first.name)!r}"})
 
 
 @pytest.mark.parametrize("more", ["gradient_checkpointing = true\n", ""])

@@ -1,5 +1,6 @@
 """A recipe: what is read from it, and what is refused, by file, key and value."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,9 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         ("steps = 0", r"stage\[0\].steps: must be at least 1"),
         ("epochs = 0", r"stage\[0\].epochs: must be above 0"),
         ("learning_rate = nan", r"stage\[0\].learning_rate: must be above 0, not nan"),
+        ("learning_rate = inf", r"stage\[0\].learning_rate: must be finite, not inf"),
+        ("max_grad_norm = nan", r"stage\[0\].max_grad_norm: must be at least 0, not nan"),
+        ("temperature = -1.0", r"stage\[0\].temperature: must be above 0, not -1.0"),
         ("warmup = 1.0", r"stage\[0\].warmup: must be from 0 to below 1"),
         ("schedule = 'step'", r"stage\[0\].schedule: must be one of linear, cosine, constant, not 'step'"),
         ("at_once = 3", r"stage\[0\].at_once: must divide queries \(16\), not 3"),
@@ -134,3 +138,17 @@ def test_a_mix_that_cannot_be_is_refused(tmp_path: Path, text: str, message: str
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match=r"none\.toml: cannot be read"):
         read_recipe(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "", ".hidden"])
+def test_a_stages_name_stays_within_the_runs_folder(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, re.sub(r'name = ".*?"', f'name = "{name}"', SHORT, count=1))
+    with pytest.raises(BadFile, match=r"stage\[0\].name: is a folder's name too: letters, digits, blanks, . _ -, not "):
+        read_recipe(path)
+
+
+def test_an_embedder_has_no_dev_sets_which_are_reranked(tmp_path: Path) -> None:
+    text = re.sub(r"losses = .*", "losses = { infonce = 1.0 }", SHORT) + "[base]\nkind = 'embedder'\n"
+    assert read_recipe(written(tmp_path, text)).base.kind == "embedder"
+    with pytest.raises(BadFile, match="dev: is measured by reranking, which an embedder does not do"):
+        read_recipe(written(tmp_path, text + "[dev]\nsets = ['d']\n"))

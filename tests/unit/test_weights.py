@@ -160,3 +160,30 @@ def test_random_weights_are_the_same_for_a_seed_and_different_for_another() -> N
     assert not torch.equal(one, other)
     assert {name: tuple(t.shape) for name, t in random_tensors(CONFIG).tensors.items()} == expected_shapes(CONFIG)
     assert isinstance(random_tensors(CONFIG), TensorDict)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")
+def test_pages_of_weights_that_were_converted_do_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen matrices of 4 MB: whoever reads and converts them one by one holds a few of them at a time."""
+    tensors = {f"w{number}": torch.ones(1_024, 2_048, dtype=torch.bfloat16) for number in range(16)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    monkeypatch.setattr("gigarank.model.tensor_file._MAPPED_BYTES", 10_000_000)
+    source = TensorFiles(tmp_path)
+    kept = source.get("w0")
+    most = 0
+    for name in tensors:
+        source.get(name).float().sum()
+        most = max(most, _resident(tmp_path / "model.safetensors"))
+    assert float(kept.sum()) == kept.numel()
+    assert 4_000_000 < most < 32_000_000
+
+
+def _resident(path: Path) -> int:
+    """Bytes of the file's pages in this process."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1]) * 1024
+    return found

@@ -153,6 +153,14 @@ class Gate:
         assert self.open.wait(PATIENCE_S)
 
 
+class Breaking(Gate):
+    """A gate behind which every batch fails."""
+
+    def _hold(self, parts: Sequence[Part]) -> None:
+        super()._hold(parts)
+        raise RuntimeError("the device is gone")
+
+
 class TestExactness:
     """A pair's logit is bitwise that of Reranker.score."""
 
@@ -572,15 +580,10 @@ class TestFailures:
     ) -> None:
         own, runner = watched
         worker = start(own, max_batch_tokens=64)
-        gate = Gate(runner)
-        hold = runner.before
-
-        def fail(parts: Sequence[Part]) -> None:
-            hold(parts)
-            raise RuntimeError("the device is gone")
-
-        runner.before = fail
-        tickets = [worker.score(one(f"q{number}", *WORDS)) for number in range(5)]
+        gate = Breaking(runner)
+        tickets = [worker.score(one("q0", *WORDS))]
+        assert gate.held.wait(PATIENCE_S)  # else the first batch might take of the second request too
+        tickets += [worker.score(one(f"q{number}", *WORDS)) for number in range(1, 5)]
         alive: list[bool] = []  # as each ticket's caller finds it
         for ticket in tickets:
             ticket.future.add_done_callback(lambda _: alive.append(worker.alive()))
@@ -590,6 +593,31 @@ class TestFailures:
                 done(ticket)
         assert alive == [True, False, False, False, False], "who fails with the second batch, or after it, finds it ended"
         assert len(runner.batches) == 2
+        with pytest.raises(WorkerFailed, match="has ended"):
+            worker.score(one("q", "a"))
+
+    def test_closed_by_who_learns_of_its_failure_it_still_says_what_failed(
+        self, watched: tuple[Reranker, Watched], start: Callable[..., Worker]
+    ) -> None:
+        """A host closes a worker as soon as one request tells it of the failure, maybe before the thread has ended."""
+        own, runner = watched
+        worker = start(own, max_batch_tokens=64)
+        gate = Breaking(runner)
+
+        def close(_: object) -> None:
+            host = threading.Thread(target=worker.close, kwargs={"drain": False, "ending_s": 0.0})
+            host.start()
+            host.join(PATIENCE_S)
+            assert not host.is_alive()
+
+        tickets = [worker.score(one("q0", *WORDS))]
+        assert gate.held.wait(PATIENCE_S)
+        tickets += [worker.score(one(f"q{number}", *WORDS)) for number in range(1, 4)]
+        tickets[1].future.add_done_callback(close)
+        gate.open.set()
+        for ticket in tickets:
+            with pytest.raises(WorkerFailed):
+                done(ticket)
         with pytest.raises(WorkerFailed, match="has ended"):
             worker.score(one("q", "a"))
 

@@ -1,0 +1,128 @@
+"""Drills of what servers share: PostgreSQL restarted and cut off, Redis gone and hanging, holds that two servers sweep at once.
+
+Clients send a request again until it is answered, under its Idempotency-Key, as docs/hosting.md tells them to: each is answered
+in the end, and paid for once.
+"""
+
+import asyncio
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from drills.load import Load
+from drills.network import island
+from drills.stage import Stage, postgres, redis
+from drills.verdict import Verdict, judge
+from gigarank.service.credits.service import HOLD_S
+from gigarank.service.db import Database
+from gigarank.service.metering.sweeper import tend
+
+_PATIENCE_S = 120.0
+
+
+def postgres_restarted(stage: Stage) -> Verdict:
+    """At once, as after a crash, twice."""
+    with postgres() as database:
+        house, key = stage.house(database.url)
+        server = stage.start(house, "--backend", "fake:0.02")
+        with Load(lambda: server.url, key, stage.clients, _PATIENCE_S) as load:
+            calm = load.further(stage.requests)
+            for _ in range(2):
+                database.restart()
+                load.further(stage.requests)
+        verdict = judge("postgres_restarted", house, load, calm)
+        server.end(signal.SIGTERM)
+        return verdict
+
+
+def postgres_partitioned(stage: Stage, seconds: float = 8.0) -> Verdict:
+    """Packets are dropped both ways, and come through again later."""
+    with island() as far, postgres(far) as database:
+        house, key = stage.house(database.url)
+        server = stage.start(house, "--backend", "fake:0.02")
+        with Load(lambda: server.url, key, stage.clients, _PATIENCE_S) as load:
+            calm = load.further(stage.requests)
+            far.cut()
+            time.sleep(seconds)  # of the fault itself
+            far.mend()
+            load.further(stage.requests)
+        verdict = judge("postgres_partitioned", house, load, calm, note=f"cut off for {seconds:g} s")
+        server.end(signal.SIGTERM)
+        return verdict
+
+
+def redis_down(stage: Stage) -> Verdict:
+    """`closed`: requests that cannot be counted wait for it to be back."""
+    return _redis(stage, "closed", signal.SIGKILL)
+
+
+def redis_down_open(stage: Stage) -> Verdict:
+    """`open`: requests are served, uncounted."""
+    return _redis(stage, "open", signal.SIGKILL)
+
+
+def redis_hangs(stage: Stage) -> Verdict:
+    """It takes connections and answers nothing."""
+    return _redis(stage, "closed", signal.SIGSTOP)
+
+
+def _redis(stage: Stage, outage: str, number: signal.Signals) -> Verdict:
+    with redis(stage.folder) as counter:
+        house, key = stage.house()
+        house.admin("account", "limits", "a@example.org", "--requests-per-minute", "1000000")
+        limits = ("--rate-limit-url", counter.url, "--rate-limit-outage", outage)
+        server = stage.start(house, "--backend", "fake:0.02", *limits)
+        with Load(lambda: server.url, key, stage.clients, _PATIENCE_S if outage == "closed" else 0.0) as load:
+            calm = load.further(stage.requests)
+            counter.signal(number)
+            if outage == "open":
+                load.further(stage.requests)
+            else:
+                load.until(lambda: 503 in load.statuses())
+            if number == signal.SIGKILL:
+                counter.start()
+            else:
+                counter.signal(signal.SIGCONT)
+            load.further(stage.requests)
+        name = {"closed": "redis_down", "open": "redis_down_open"}[outage] if number == signal.SIGKILL else "redis_hangs"
+        verdict = judge(name, house, load, calm, note=f"rate_limit_outage {outage}")
+        server.end(signal.SIGTERM)
+        return verdict
+
+
+def two_sweepers(stage: Stage) -> Verdict:
+    """A server is killed while it holds, and what four servers do about it is done at one moment."""
+    with postgres() as database:
+        house, key = stage.house(database.url)
+        server = stage.start(house, "--backend", "fake:2.0")
+        with Load(lambda: server.url, key, stage.requests, 0.0) as load:
+            end = time.monotonic() + 60.0
+            while house.rows("SELECT count(*) FROM reservations")[0][0] < stage.requests:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            load.stop()
+            server.end(signal.SIGKILL)
+        held = house.rows("SELECT count(*) FROM reservations")[0][0]
+        swept = _swept_at_once(database.url, 4)
+        faults = () if sum(swept) == held else (f"{held} holds, and {swept} were released",)
+        verdict = judge("two_sweepers", house, load, [], cut=stage.requests, note=f"{held} holds, released {swept}")
+        return replace(verdict, faults=(*verdict.faults, *faults))
+
+
+def _swept_at_once(url: str, servers: int) -> list[int]:
+    """How many holds each released."""
+    together, later = threading.Barrier(servers), int(time.time()) + 2 * HOLD_S
+
+    def sweep(_: int) -> int:
+        database = Database(url)
+        try:
+            database.transaction(lambda one: one.exec_driver_sql("SELECT 1"))
+            together.wait(30.0)
+            return asyncio.run(tend(database, "nobody", later))
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(servers) as several:
+        return list(several.map(sweep, range(servers)))
