@@ -1,6 +1,6 @@
 """Questions about code, answered by functions of Python's own library: `python examples/code_retrieval.py [MODEL]`.
 
-nano was not trained for this, and its order shows it; the official models were.
+nano is small, and its order shows it; the official models are made for this.
 """
 
 import calendar
