@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from gigarank.service.http.server import listen
+from gigarank.service.http.server import _accept_all, _take_no_more, listen
 
 QUESTION = {"query": "plants eat light", "documents": ["plants eat", "stones"]}
 
@@ -155,6 +156,22 @@ def test_who_connects_before_the_application_runs_waits_and_is_not_refused() -> 
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
         listener.settimeout(5)
         listener.accept()[0].close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a filter of Linux's")
+def test_a_listener_that_ends_takes_no_connection_that_it_will_not_serve() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address, timeout=5), socket.create_connection(address, timeout=5):
+            _take_no_more(listener)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.3)
+            accepted = _accept_all(listener)
+            assert len(accepted) == 2
+            for connection in accepted:
+                connection.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)
 
 
 def test_an_address_of_another_machine_is_named(gigarank: Program) -> None:

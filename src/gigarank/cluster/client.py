@@ -168,6 +168,8 @@ def _join(address: str) -> None:
     try:
         if address == LOCAL:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            # Replicas have the priority of the command, not one 15 steps lower: beside a busy process they would stand still.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             ray.init(
                 address="local",
                 include_dashboard=False,

@@ -79,11 +79,16 @@ class Scorer:
             return error
 
     async def described(self) -> dict[str, Any]:
-        return {"fingerprint": self.options.fingerprint(), "loaded": sorted(self._held), "process": os.getpid()}
+        held = sorted(self._held)
+        return {"fingerprint": self.options.fingerprint(), "loaded": held, "process": os.getpid(), "tokens": self._tokens()}
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What waits here, for the policy that says how many replicas there should be."""
-        return {QUEUED: float(sum(held.worker.queue().tokens for held in self._held.values()))}
+        """For the policy that says how many replicas there should be."""
+        return {QUEUED: float(self._tokens())}
+
+    def _tokens(self) -> int:
+        """What waits and what is computed."""
+        return sum(held.worker.queue().tokens for held in self._held.values())
 
     async def check_health(self) -> None:
         """Every model in memory must still give the canary's logit. What is raised has Ray Serve replace the replica, or not
