@@ -1,9 +1,9 @@
-"""What accounts cost a request, on SQLite and PostgreSQL: a table, and one line of JSON.
+"""What accounts cost a request, on SQLite and PostgreSQL: a table and one line of JSON for each `--model-ms`.
 
     python scripts/hosted_speed.py [--databases sqlite,postgres] [--clients N] [--requests N] [--repeats N]
-                                   [--model-ms MS] [--documents N] [--bytes N]
+                                   [--model-ms 250,200-300] [--documents N] [--bytes N]
 
-PostgreSQL is one that scripts/postgres starts and ends. Exit code 2: nothing was measured, and why.
+PostgreSQL is one that scripts/postgres starts and ends. Exit code 2: nothing more was measured, and why.
 """
 
 import argparse
@@ -29,16 +29,37 @@ PACKAGES = ("gigarank", "fastapi", "uvicorn", "sqlalchemy", "psycopg", "aiohttp"
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
-        with tempfile.TemporaryDirectory(prefix="gigarank-hosted-") as place, _databases(asked.databases) as urls:
-            workload = Workload(asked.documents, asked.bytes, "fake")
-            settings = Settings(urls, asked.clients, asked.requests, asked.repeats, asked.model_ms, workload)
-            result = run(settings, Path(place), lambda text: print(text, file=sys.stderr))
+        for model_ms in read_models(asked.model_ms):
+            result = _measure(asked, model_ms)
+            print("\n".join(table(result)) + "\n")
+            print(json.dumps(result | {"machine": machine.describe(PACKAGES)}), flush=True)
     except GigarankError as error:
         print(f"hosted: error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(table(result)) + "\n")
-    print(json.dumps(result | {"machine": machine.describe(PACKAGES)}))
     return 0
+
+
+def _measure(asked: argparse.Namespace, model_ms: tuple[float, float]) -> JsonObject:
+    with tempfile.TemporaryDirectory(prefix="gigarank-hosted-") as place, _databases(asked.databases) as urls:
+        workload = Workload(asked.documents, asked.bytes, "fake")
+        settings = Settings(urls, asked.clients, asked.requests, asked.repeats, model_ms, workload)
+        return run(settings, Path(place), lambda text: print(text, file=sys.stderr))
+
+
+def read_models(text: str) -> list[tuple[float, float]]:
+    """(least, most) of each. Raises InvalidInput."""
+    found = []
+    for one in text.split(","):
+        least, _, most = one.strip().partition("-")
+        try:
+            bounds = float(least), float(most or least)
+        except ValueError:
+            bounds = -1.0, -1.0
+        if not 0.0 <= bounds[0] <= bounds[1] < 1e6:
+            message = f"model-ms: milliseconds, or the least and the most as 200-300, are expected; received {one!r}"
+            raise InvalidInput(message, param="model-ms", received=one)
+        found.append(bounds)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=50, help="closed loops of so many clients")
     parser.add_argument("--requests", type=int, default=1_000, help="to each server in each round")
     parser.add_argument("--repeats", type=int, default=5, help="rounds; every server has its turn in each")
-    parser.add_argument("--model-ms", type=float, default=250.0, help="how long the model takes; 0 is the server alone")
+    model_help = "how long the model takes, or from what to what; several with commas; 0 is the server alone"
+    parser.add_argument("--model-ms", default="250,200-300", help=model_help)
     parser.add_argument("--documents", type=int, default=10, help="documents of a request")
     parser.add_argument("--bytes", type=int, default=200, help="bytes of a document")
     return parser
@@ -76,7 +98,9 @@ def table(result: JsonObject) -> list[str]:
     """A server a row."""
     asked = result["workload"]
     size = f"{asked['documents']} documents of {asked['document_bytes']} bytes"
-    model = f"a model that takes {result['model_ms']:g} ms" if result["model_ms"] else "a model that takes no time"
+    least, most = result["model_ms"]
+    took = f"{least:g} to {most:g} ms" if most > least else f"{most:g} ms" if most else "no time"
+    model = f"a model that takes {took}"
     title = f"{result['clients']} clients, {size}, {model}, {result['repeats']} rounds of {result['requests']} requests"
     heading = ["accounts", "p50", "p95", "requests/s", "CPU a request", "p50 more", "p95 more", "CPU more", "of the requests/s"]
     rows = [heading, ["---"] * len(heading), *(_row(one) for one in result["results"])]

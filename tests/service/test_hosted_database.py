@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from gigarank.errors import DatabaseUnavailable, InvalidInput
+from gigarank.service import db
 from gigarank.service.db import Database, erased, usual_url
 
 
@@ -126,6 +127,34 @@ def test_postgres_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable):
         database.transaction(value)
     database.close()
+
+
+def backend(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
+def test_a_connection_that_its_server_has_ended_meanwhile_is_made_anew(database: Database, database_url: str) -> None:
+    """At once: it was used a moment ago, and is not asked whether it still leads anywhere."""
+    if database.embedded:
+        pytest.skip("SQLite ends no connection")
+    ended, other = database.transaction(backend), Database(database_url)
+    assert other.transaction(lambda one: one.execute(text(f"SELECT pg_terminate_backend({ended}, 10000)")).scalar_one())
+    other.close()
+    assert database.transaction(backend) != ended
+
+
+@pytest.mark.parametrize(("rested_s", "asked"), [(0.0, 2), (1e9, 0)])
+def test_only_a_connection_that_rested_is_asked_whether_it_leads_anywhere(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rested_s: float, asked: int
+) -> None:
+    if database.embedded:
+        pytest.skip("SQLite's lead to a file")
+    pings: list[Any] = []
+    ping = database.engine.dialect.do_ping
+    monkeypatch.setattr(database.engine.dialect, "do_ping", lambda driver: (pings.append(driver), ping(driver))[1])
+    monkeypatch.setattr(db, "_RESTED_S", rested_s)
+    assert len({database.transaction(backend) for _ in range(3)}) == 1
+    assert len(pings) == asked
 
 
 @pytest.mark.parametrize("url", ["", "x", "mysql://h/x", "oracle://h/x", "://"])

@@ -70,16 +70,19 @@ def script(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_it_asks_in_turns_and_ends_in_a_line_of_json() -> None:
-    done = script("--databases", "sqlite", "--clients", "4", "--requests", "12", "--repeats", "2", "--model-ms", "5")
+    done = script("--databases", "sqlite", "--clients", "4", "--requests", "12", "--repeats", "2", "--model-ms", "5,6-9")
     assert done.returncode == 0, done.stderr
     said = [line.split(": p50")[0] for line in done.stderr.splitlines() if line.startswith("round")]
-    assert said == [
+    assert said == 2 * [
         "round 1 of 2, no accounts",
         "round 1 of 2, SQLite",
         "round 2 of 2, SQLite",
         "round 2 of 2, no accounts",
     ]
     lines = done.stdout.splitlines()
+    assert lines[8] == "4 clients, 10 documents of 200 bytes, a model that takes 6 to 9 ms, 2 rounds of 12 requests"
+    assert json.loads(lines[-1])["model_ms"] == [6.0, 9.0] and json.loads(lines[-1])["results"][0]["p50"] >= 7.0
+    lines = lines[:8]
     assert lines[0] == "4 clients, 10 documents of 200 bytes, a model that takes 5 ms, 2 rounds of 12 requests"
     assert lines[4].startswith("| no accounts | ") and lines[4].endswith("| - | - | - | - |")
     assert lines[5].startswith("| SQLite | ") and lines[5].count(" to ") == 4
@@ -88,6 +91,13 @@ def test_it_asks_in_turns_and_ends_in_a_line_of_json() -> None:
     assert plain["p50"] >= 5.0 and hosted["p50"] >= 5.0 and hosted["p95"] >= hosted["p50"]
     assert hosted["more_p50_ms"]["min"] <= hosted["more_p50_ms"]["median"] <= hosted["more_p50_ms"]["max"]
     assert result["machine"]["versions"]["sqlalchemy"]
+
+
+@pytest.mark.parametrize("model_ms", ["", "x", "-1", "300-200", "5,nan", "1-inf"])
+def test_times_of_a_model_that_cannot_be_are_refused(model_ms: str) -> None:
+    done = script(f"--model-ms={model_ms}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("hosted: error: model-ms: milliseconds, or the least and the most as 200-300, are expected")
 
 
 @pytest.mark.parametrize("names", ["", "mysql", "sqlite,mysql"])

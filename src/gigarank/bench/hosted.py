@@ -1,7 +1,8 @@
 """What accounts cost a request: the same server without them and with them, on each database, asked in turns.
 
 Knows the servers as clients do, and the operator's commands by their output. The model is one that counts words and takes as
-long as it is told, so that the rest is the server's. Invariant: a difference is taken between two servers in one round, every
+long as it is told, so that the rest is the server's. Where it always takes the same, clients that ask again once they have
+their answer fall into step; where it takes now more and now less, they do not. Invariant: a difference is taken between two servers in one round, every
 answered request was paid for, and the ledgers are sound; otherwise nothing is reported.
 """
 
@@ -32,13 +33,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`databases`: an empty one each, by name; "" is SQLite in a folder of its own. `requests`: to each server in a round."""
+    """`databases`: an empty one each, by name; "" is SQLite in a folder of its own. `requests`: to each server in a round.
+    `model_ms`: the least and the most that the model takes."""
 
     databases: Mapping[str, str]
     clients: int = 50
     requests: int = 1_000
     repeats: int = 5
-    model_ms: float = 250.0
+    model_ms: tuple[float, float] = (250.0, 250.0)
     workload: Workload = field(default_factory=lambda: Workload(model="fake"))
 
 
@@ -100,7 +102,8 @@ def _server(settings: Settings, name: str, env: Mapping[str, str] | None) -> Ite
         key = _admin(env, "account", "create", "--email", "bench@example.org", "--grant-usd", "1000")["api_key"]
         more = ["--accounts", *_LIMITS]
     port = free_port()
-    backend = ("--backend", f"fake:{settings.model_ms / 1e3:g}", "--model", "fake", "--log-level", "error")
+    took = "-".join(f"{milliseconds / 1e3:g}" for milliseconds in settings.model_ms)
+    backend = ("--backend", f"fake:{took}", "--model", "fake", "--log-level", "error")
     with running((*PROGRAM, "serve", "--port", str(port), *backend, *more), env or {}) as (process, _):
         asyncio.run(until_ready(f"http://127.0.0.1:{port}", process))
         sent = bodies(settings.workload)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _NEEDED_BY_ACCOUNTS = ("alembic", "argon2", "joserfc", "limits", "python_multipart", "sqlalchemy")
 _NEEDED = ("fastapi", "uvicorn", "httptools", "jinja2", "markdown_it", "orjson", "prometheus_client")
-_BACKEND = re.compile(r"engine|fake(?::(?P<delay_s>\d{1,3}(?:\.\d{1,6})?))?")
+_SECONDS = r"\d{1,3}(?:\.\d{1,6})?"
+_BACKEND = re.compile(rf"engine|fake(?::(?P<least>{_SECONDS})(?:-(?P<most>{_SECONDS}))?)?")
 
 Config = Annotated[
     Path | None,
@@ -36,7 +37,7 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         envvar="GIGARANK_BACKEND",
-        help="engine; vllm=URL[,URL] or rerank=URL[,URL] has other servers score; fake[:SECONDS] counts words.",
+        help="engine; vllm=URL[,URL] or rerank=URL[,URL] has other servers score; fake[:SECONDS[-SECONDS]] counts words.",
     ),
 ]
 
@@ -89,8 +90,10 @@ def _check_backend(name: str) -> None:
         from gigarank.service.upstream.addresses import parse_upstreams
 
         parse_upstreams(name)
-    elif not _BACKEND.fullmatch(name):
-        message = f"--backend: engine, vllm=URL, rerank=URL, fake or fake:SECONDS; received {name!r}"
+        return
+    found = _BACKEND.fullmatch(name)
+    if found is None or (found["most"] and float(found["most"]) < float(found["least"])):
+        message = f"--backend: engine, vllm=URL, rerank=URL, fake, fake:SECONDS or fake:LEAST-MOST; received {name!r}"
         raise InvalidInput(message, param="backend", received=name)
 
 
@@ -132,7 +135,9 @@ def _backend(settings: Settings, name: str) -> "ScoringBackend":
     if "=" in name:
         return _upstream(settings, name)
     if name != "engine":
-        return FakeBackend(float(name.partition(":")[2] or 0.0))
+        least, _, most = name.partition(":")[2].partition("-")
+        delay_s = float(least or 0.0)
+        return FakeBackend(delay_s, float(most or delay_s) - delay_s)
     from gigarank.engine.worker import QueueLimits
     from gigarank.service.hosting.host import Host
     from gigarank.service.hosting.options import HostOptions

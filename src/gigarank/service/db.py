@@ -12,16 +12,18 @@ server's end may be no more than a network that brings nothing through.
 
 import asyncio
 import logging
+import select
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gigarank.errors import DatabaseUnavailable, InvalidInput
@@ -40,6 +42,8 @@ _WAITS: dict[str, str | int] = {
     "options": "-c lock_timeout=15s -c idle_in_transaction_session_timeout=15s",  # the server's end, which may outlive ours
 }
 """libpq's parameters of a connection; what the URL says of one of them counts instead."""
+_RESTED_S = 1.0  # a connection that was used later is not asked whether it still leads anywhere, unless something came from it
+_RESTS = "rests"
 _BUSY_MS = 10_000  # how long another process's transaction is waited for
 _SCRUB_S = 0.2  # how long a scrub waits, and so keeps writers waiting, for whoever reads
 _ERASED = "erased"
@@ -57,18 +61,46 @@ class Database:
         self._threads = ThreadPoolExecutor(1 if self.embedded else _POSTGRES_THREADS, "gigarank-db")
         self._unscrubbed = self.embedded  # a process that was killed may have left something
         self._rests_until = 0.0
+        self._own: Connection | None = None  # SQLite's, of its one thread
 
     def transaction(self, work: Work[T]) -> T:
         """What `work` gives, once it is committed. In this thread."""
         try:
             with self._connected() as connection:
-                result = work(connection)
-                connection.commit()
-                if connection.info.pop(_ERASED, False):
-                    self._unscrubbed = self.embedded
+                return self._committed(connection, work)
         except DBAPIError as error:
             raise _told(error) from error
+
+    def _committed(self, connection: Connection, work: Work[T]) -> T:
+        result = work(connection)
+        connection.commit()
+        if connection.info.pop(_ERASED, False):
+            self._unscrubbed = self.embedded
         return result
+
+    def _on_thread(self, work: Work[T]) -> T:
+        """`transaction`, on a thread of the database's. SQLite's keeps its connection, as long as all goes well: to take one from
+        the pool and to give it back costs as much as a small transaction."""
+        if not self.embedded:
+            return self.transaction(work)
+        done = False
+        try:
+            if self._own is None:
+                self._own = self._connected()
+            result = self._committed(self._own, work)
+            done = True
+        except DBAPIError as error:
+            raise _told(error) from error
+        finally:
+            if not done:
+                self._disown()
+        return result
+
+    def _disown(self) -> None:
+        """What is open is rolled back."""
+        if self._own is not None:
+            own, self._own = self._own, None
+            own.close()
 
     def _connected(self) -> Connection:
         if time.monotonic() < self._rests_until:
@@ -82,11 +114,11 @@ class Database:
 
     def call(self, work: Work[T]) -> T:
         """`transaction`, on a thread of the database's; not to be called from one, nor from an event loop."""
-        return self._threads.submit(self.transaction, work).result()
+        return self._threads.submit(self._on_thread, work).result()
 
     async def run(self, work: Work[T]) -> T:
         """`transaction`, without holding up the event loop. Cancelling the caller does not undo what has begun."""
-        return await asyncio.wrap_future(self._threads.submit(self.transaction, work))
+        return await asyncio.wrap_future(self._threads.submit(self._on_thread, work))
 
     def scrub(self) -> bool:
         """Blocks, for a moment. What was `erased` is gone from SQLite's files too: pages are overwritten, and their log is
@@ -103,7 +135,28 @@ class Database:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
+        self._disown()
         self.engine.dispose()
+
+
+def begun(connection: Connection) -> None:
+    """What goes past SQLAlchemy is in the transaction too: its own statements see to that by themselves."""
+    if not connection.in_transaction():
+        connection.begin()
+
+
+@contextmanager
+def driver_errors(connection: Connection) -> Iterator[Any]:
+    """The driver's connection, whose errors become SQLAlchemy's; one that has ended is not used again."""
+    driver: Any = connection.connection.dbapi_connection
+    base: Any = connection.dialect.loaded_dbapi.Error
+    try:
+        yield driver
+    except base as error:
+        gone = connection.dialect.is_disconnect(error, driver, None)
+        if gone:
+            connection.invalidate(error)
+        raise DBAPIError.instance(None, None, error, base, True, gone, connection.dialect) from error
 
 
 def erased(connection: Connection) -> None:
@@ -158,10 +211,38 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin)
         return engine
     try:
-        return create_engine(parsed, pool_size=_POSTGRES_THREADS, pool_pre_ping=True, connect_args=_waits(parsed))
+        engine = create_engine(parsed, pool_size=_POSTGRES_THREADS, connect_args=_waits(parsed))
     except ImportError as error:
         message = f"database_url: {error.name} is not installed: pip install 'gigarank[postgres]'"
         raise InvalidInput(message, param="database_url") from error
+    event.listen(engine, "checkin", _rest)
+    event.listen(engine, "checkout", partial(_look, engine))
+    return engine
+
+
+def _rest(_driver: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_RESTS] = time.monotonic()
+
+
+def _look(engine: Engine, driver: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Asks a connection that rested, or that a server has said something to, which is how it ends one; a connection that is
+    new or was just used costs no round trip. With the first that has ended, all of them are made anew."""
+    since = entry.info.get(_RESTS)
+    if since is None or (time.monotonic() - since < _RESTED_S and not _heard(driver)):
+        return
+    try:
+        engine.dialect.do_ping(driver)
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
+
+
+def _heard(driver: Any) -> bool:
+    """Whether something is to be read, or the connection has ended."""
+    if driver.closed:
+        return True
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _waits(url: URL) -> dict[str, str | int]:
@@ -182,4 +263,5 @@ def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with driver_errors(connection) as driver:
+        driver.execute("BEGIN IMMEDIATE")

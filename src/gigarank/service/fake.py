@@ -4,6 +4,7 @@ Invariant: deterministic, and in every field what a real backend would answer; a
 """
 
 import asyncio
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -20,13 +21,17 @@ _MODELS = (
 )
 _TEMPLATE_TOKENS = 9
 _MOST_DIMENSIONS = 1_024
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0  # the fractions of its multiples fill the unit evenly, however many they are
 
 
 class FakeBackend:
-    """`delay_s`: how long every call takes."""
+    """`delay_s`: how long every call takes, and up to `spread_s` more: all of that evenly, in an order that looks like none and
+    is the same each time."""
 
-    def __init__(self, delay_s: float = 0.0) -> None:
+    def __init__(self, delay_s: float = 0.0, spread_s: float = 0.0) -> None:
         self.delay_s = delay_s
+        self.spread_s = spread_s
+        self._calls = itertools.count()
         self.open = True
 
     async def start(self) -> None:
@@ -52,8 +57,7 @@ class FakeBackend:
         read = sum(score.tokens for scores in outcomes for score in scores)
         usage = Usage(documents, prefix, read, prefix + read + _TEMPLATE_TOKENS * documents)
         await _admitted(work.admit, usage)
-        await asyncio.sleep(self.delay_s)
-        return Result(outcomes, usage, Timing(0.0, 0.0, self.delay_s * 1e3))
+        return Result(outcomes, usage, await self._compute())
 
     async def embed(
         self, model: str, texts: Sequence[str], *, task: str | None, dimensions: int | None, urgency: Urgency
@@ -70,16 +74,19 @@ class FakeBackend:
         tokens = sum(len(text.split()) for text in texts)
         usage = Usage(len(texts), 0, tokens, tokens)
         await _admitted(urgency.admit, usage)
-        await asyncio.sleep(self.delay_s)
-        return Embedded(rows, usage, Timing(0.0, 0.0, self.delay_s * 1e3))
+        return Embedded(rows, usage, await self._compute())
 
     async def answer(self, model: str, prompts: Sequence[Prompt], urgency: Urgency) -> list[Answered]:
         self._enter(model)
-        timing = Timing(0.0, 0.0, self.delay_s * 1e3)
         tokens = sum(map(_length, prompts))
         await _admitted(urgency.admit, Usage(len(prompts), 0, tokens, tokens))
-        await asyncio.sleep(self.delay_s)
+        timing = await self._compute()
         return [Answered("yes", "no", -0.25, -1.75, _length(prompt), timing) for prompt in prompts]
+
+    async def _compute(self) -> Timing:
+        delay_s = self.delay_s + self.spread_s * (next(self._calls) * _GOLDEN % 1.0)
+        await asyncio.sleep(delay_s)
+        return Timing(0.0, 0.0, delay_s * 1e3)
 
     def _enter(self, model: str) -> None:
         if not self.open:

@@ -3,19 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from gigarank.service.db import erased
 from gigarank.service.offer_tables import bodies, body_terms
+from gigarank.service.statements import Statement, ask
 
 _DAY_S = 86_400
+_TERMS = Statement(
+    select(body_terms.c.id, body_terms.c.days)
+    .where(body_terms.c.account_id == bindparam("account"))
+    .order_by(body_terms.c.id)
+)
 _LIGHT = [column for column in bodies.c if column.name not in ("request", "response")]
 
 
 def terms_of(connection: Connection, account_id: str) -> dict[str, int]:
     """Days, by the id of the account or of one of its keys."""
-    mine = select(body_terms.c.id, body_terms.c.days).where(body_terms.c.account_id == account_id)
-    return {row.id: row.days for row in connection.execute(mine.order_by(body_terms.c.id))}
+    (found,) = ask(connection, _TERMS({"account": account_id}))
+    return {row["id"]: row["days"] for row in found.rows}
 
 
 def set_terms(connection: Connection, account_id: str, whose: str, days: int | None) -> None:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, RowMapping, bindparam, insert, select
 from gigarank.engine.work import Tier
 from gigarank.errors import InvalidInput
 from gigarank.service.credits.schemas import SHARED_MODEL, Price, Unit
+from gigarank.service.statements import Row, Statement, ask
 from gigarank.service.tables import prices
 
-_PRICES = (
+_PRICES = Statement(
     select(prices)
     .where(prices.c.model.in_((bindparam("own"), SHARED_MODEL)), prices.c.tier == bindparam("given_tier"))
     .where(prices.c.valid_from <= bindparam("now"))
@@ -34,8 +35,8 @@ def set_price(connection: Connection, price: Price) -> Price:
 
 def price_of(connection: Connection, model: str, tier: Tier, now: int) -> Price:
     """The model's own, else the one of all models. Raises InvalidInput where there is neither."""
-    given = {"own": model, "given_tier": tier, "now": now}
-    found = [_price(row) for row in connection.execute(_PRICES, given).mappings()]
+    (rows,) = ask(connection, _PRICES({"own": model, "given_tier": tier, "now": now}))
+    found = [_price(row) for row in rows.rows]
     own = [price for price in found if price.model == model]
     if not found:
         raise InvalidInput(f"model: {model} has no price for the {tier} tier", param="model", received=model)
@@ -59,6 +60,6 @@ def history(connection: Connection) -> Sequence[Price]:
     return [_price(row) for row in rows]
 
 
-def _price(row: RowMapping) -> Price:
+def _price(row: RowMapping | Row) -> Price:
     unit, tier = cast(Unit, row["unit"]), cast(Tier, row["tier"])
     return Price(row["id"], row["model"], tier, unit, row["micros"], row["valid_from"])

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from gigarank.service.keys.schemas import Key, Terms
+from gigarank.service.statements import Row, Statement, first
 from gigarank.service.tables import accounts, keys, usage
 
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
 _OF_ACCOUNT = [accounts.c[name].label(f"account_{name}") for name in ("state", *_LIMITS)]
 _WITH_ACCOUNT = select(keys, *_OF_ACCOUNT).join(accounts, keys.c.account_id == accounts.c.id)
-_BY_DIGEST = _WITH_ACCOUNT.where(keys.c.digest.in_(bindparam("digests", expanding=True)))  # built once: every request asks it
-_BY_ID = _WITH_ACCOUNT.where(keys.c.id == bindparam("key"))
+_BY_ID = Statement(_WITH_ACCOUNT.where(keys.c.id == bindparam("key")))
 
 
 def add(connection: Connection, key: Key, secret_id: str, digest: str) -> None:
@@ -32,14 +33,21 @@ def add(connection: Connection, key: Key, secret_id: str, digest: str) -> None:
     connection.execute(insert(keys).values(**values, **_terms(key.terms)))
 
 
-def by_digest(connection: Connection, digests: Collection[str]) -> RowMapping | None:
+@lru_cache(maxsize=64)
+def _by_digest(count: int) -> Statement:
+    """One of so many, which is how many secrets there are."""
+    return Statement(_WITH_ACCOUNT.where(keys.c.digest.in_([bindparam(f"digest_{number}") for number in range(count)])))
+
+
+def by_digest(connection: Connection, digests: Collection[str]) -> Row | None:
     """The key's row, with `account_state` and the account's limits beside it."""
-    return connection.execute(_BY_DIGEST, {"digests": list(digests)}).mappings().first()
+    given = {f"digest_{number}": digest for number, digest in enumerate(digests)}
+    return first(connection, _by_digest(len(given))(given))
 
 
-def with_account(connection: Connection, key_id: str) -> RowMapping | None:
+def with_account(connection: Connection, key_id: str) -> Row | None:
     """As `by_digest`."""
-    return connection.execute(_BY_ID, {"key": key_id}).mappings().first()
+    return first(connection, _BY_ID({"key": key_id}))
 
 
 def by_id(connection: Connection, key_id: str) -> Key | None:

@@ -45,7 +45,7 @@ class Key:
     created: int
 
     @classmethod
-    def of(cls, row: "RowMapping") -> "Key":
+    def of(cls, row: "RowMapping | Mapping[str, Any]") -> "Key":
         models = row["models"]
         terms = Terms(
             row["name"],

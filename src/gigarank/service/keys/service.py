@@ -5,7 +5,7 @@ Knows no HTTP. Invariant: the text of a key leaves `issue` and is kept nowhere.
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from gigarank.errors import AccessDenied, InvalidInput, ModelNotAllowed, ObjectNotFound, Unauthorized
 from gigarank.service.accounts.service import hold_open
@@ -16,6 +16,7 @@ from gigarank.service.keys import repository, tokens
 from gigarank.service.keys.schemas import Key, Terms, period
 from gigarank.service.keys.secrets import Secrets
 from gigarank.service.keys.tokens import Token
+from gigarank.service.statements import Row
 from gigarank.service.tenant import Limits, Scope, Tenant
 
 MOST_EVER = 10_000
@@ -48,7 +49,7 @@ def authenticate(connection: Connection, secrets: Secrets, text: str, usual: Lim
     return tenant
 
 
-def _admitted(connection: Connection, row: RowMapping | None, usual: Limits, now: int) -> Tenant:
+def _admitted(connection: Connection, row: Row | None, usual: Limits, now: int) -> Tenant:
     if row is None or row["deleted"] is not None:
         raise Unauthorized("the API key is not known here", param="authorization")
     key = Key.of(row)
@@ -60,7 +61,7 @@ def _admitted(connection: Connection, row: RowMapping | None, usual: Limits, now
         raise AccessDenied("the account is suspended", param="authorization", received=row["account_state"])
     if key.last_used is None or now - key.last_used >= _TOUCH_S:
         repository.touch(connection, key.id, now)
-    limits = Limits.of(dict(row), "account_").over(usual)
+    limits = Limits.of(row, "account_").over(usual)
     return Tenant(key.account_id, key.id, key.terms.scopes, key.terms.models, limits, key.terms.limits)
 
 
