@@ -51,6 +51,22 @@ def test_what_raises_leaves_nothing(counter: Database) -> None:
     with pytest.raises(KeyError):
         counter.transaction(work)
     assert counter.transaction(value) == 0
+    assert counter.call(add) == 1
+    with pytest.raises(KeyError):  # on a thread that keeps its connection
+        counter.call(work)
+    assert counter.transaction(value) == 1 and counter.call(add) == 2
+
+
+def test_a_thread_of_the_databases_keeps_its_connection_and_gives_it_back_at_the_end(counter: Database) -> None:
+    pool: Any = counter.engine.pool
+    assert pool.checkedout() == 0
+    for _ in range(3):
+        counter.call(add)
+        assert pool.checkedout() == 1
+    counter.transaction(add)
+    assert pool.checkedout() == 1
+    counter.close()
+    assert pool.checkedout() == 0
 
 
 def test_transactions_of_many_threads_lose_no_step(counter: Database) -> None:
@@ -137,10 +153,10 @@ def test_a_connection_that_its_server_has_ended_meanwhile_is_made_anew(database:
     """At once: it was used a moment ago, and is not asked whether it still leads anywhere."""
     if database.embedded:
         pytest.skip("SQLite ends no connection")
-    ended, other = database.transaction(backend), Database(database_url)
+    ended, other = database.call(backend), Database(database_url)
     assert other.transaction(lambda one: one.execute(text(f"SELECT pg_terminate_backend({ended}, 10000)")).scalar_one())
     other.close()
-    assert database.transaction(backend) != ended
+    assert database.call(backend) != ended
 
 
 @pytest.mark.parametrize(("rested_s", "asked"), [(0.0, 2), (1e9, 0)])
@@ -153,7 +169,7 @@ def test_only_a_connection_that_rested_is_asked_whether_it_leads_anywhere(
     ping = database.engine.dialect.do_ping
     monkeypatch.setattr(database.engine.dialect, "do_ping", lambda driver: (pings.append(driver), ping(driver))[1])
     monkeypatch.setattr(db, "_RESTED_S", rested_s)
-    assert len({database.transaction(backend) for _ in range(3)}) == 1
+    assert len({database.call(backend) for _ in range(3)}) == 1
     assert len(pings) == asked
 
 

@@ -2,8 +2,8 @@
 
 Knows the servers as clients do, and the operator's commands by their output. The model is one that counts words and takes as
 long as it is told, so that the rest is the server's. Where it always takes the same, clients that ask again once they have
-their answer fall into step; where it takes now more and now less, they do not. Invariant: a difference is taken between two servers in one round, every
-answered request was paid for, and the ledgers are sound; otherwise nothing is reported.
+their answer fall into step; where it takes now more and now less, they do not. Invariant: a difference is taken between two
+servers in one round, every answered request was paid for, and the ledgers are sound; otherwise nothing is reported.
 """
 
 import asyncio

@@ -14,16 +14,17 @@ import asyncio
 import logging
 import select
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gigarank.errors import DatabaseUnavailable, InvalidInput
@@ -42,8 +43,7 @@ _WAITS: dict[str, str | int] = {
     "options": "-c lock_timeout=15s -c idle_in_transaction_session_timeout=15s",  # the server's end, which may outlive ours
 }
 """libpq's parameters of a connection; what the URL says of one of them counts instead."""
-_RESTED_S = 1.0  # a connection that was used later is not asked whether it still leads anywhere, unless something came from it
-_RESTS = "rests"
+_RESTED_S = 1.0  # after a pause of less nobody asks whether a connection still leads anywhere, unless something came from it
 _BUSY_MS = 10_000  # how long another process's transaction is waited for
 _SCRUB_S = 0.2  # how long a scrub waits, and so keeps writers waiting, for whoever reads
 _ERASED = "erased"
@@ -52,55 +52,65 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """`since`: time.monotonic() of its last use."""
+
+    connection: Connection
+    since: float
+
+
 class Database:
     """Thread-safe. `close` it."""
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self.embedded = self.engine.dialect.name == "sqlite"
-        self._threads = ThreadPoolExecutor(1 if self.embedded else _POSTGRES_THREADS, "gigarank-db")
+        count = 1 if self.embedded else _POSTGRES_THREADS
+        self._threads = ThreadPoolExecutor(count, "gigarank-db", initializer=self._enroll)
         self._unscrubbed = self.embedded  # a process that was killed may have left something
         self._rests_until = 0.0
-        self._own: Connection | None = None  # SQLite's, of its one thread
+        self._own: set[int] = set()  # threads of the database's
+        self._kept: dict[int, _Kept] = {}  # by thread
+
+    def _enroll(self) -> None:
+        self._own.add(threading.get_ident())
 
     def transaction(self, work: Work[T]) -> T:
         """What `work` gives, once it is committed. In this thread."""
         try:
-            with self._connected() as connection:
-                return self._committed(connection, work)
+            with self._borrowed() as connection:
+                result = work(connection)
+                connection.commit()
+                if connection.info.pop(_ERASED, False):
+                    self._unscrubbed = self.embedded
         except DBAPIError as error:
             raise _told(error) from error
-
-    def _committed(self, connection: Connection, work: Work[T]) -> T:
-        result = work(connection)
-        connection.commit()
-        if connection.info.pop(_ERASED, False):
-            self._unscrubbed = self.embedded
         return result
 
-    def _on_thread(self, work: Work[T]) -> T:
-        """`transaction`, on a thread of the database's. SQLite's keeps its connection, as long as all goes well: to take one from
-        the pool and to give it back costs as much as a small transaction."""
-        if not self.embedded:
-            return self.transaction(work)
-        done = False
+    @contextmanager
+    def _borrowed(self) -> Iterator[Connection]:
+        """A thread of the database's keeps its connection as long as all goes well: to take one from the pool and to give it
+        back costs as much as a small transaction. One that rested goes back, and the pool asks it whether it still leads
+        anywhere before it gives it to anybody."""
+        me, well = threading.get_ident(), False
+        connection = self._taken(self._kept.pop(me, None))
         try:
-            if self._own is None:
-                self._own = self._connected()
-            result = self._committed(self._own, work)
-            done = True
-        except DBAPIError as error:
-            raise _told(error) from error
+            yield connection
+            well = True
         finally:
-            if not done:
-                self._disown()
-        return result
+            if well and me in self._own:
+                self._kept[me] = _Kept(connection, time.monotonic())
+            else:
+                connection.close()  # what is open is rolled back
 
-    def _disown(self) -> None:
-        """What is open is rolled back."""
-        if self._own is not None:
-            own, self._own = self._own, None
-            own.close()
+    def _taken(self, kept: "_Kept | None") -> Connection:
+        if kept is None:
+            return self._connected()
+        if self.embedded or (time.monotonic() - kept.since < _RESTED_S and not _heard(kept.connection)):
+            return kept.connection
+        kept.connection.close()
+        return self._connected()
 
     def _connected(self) -> Connection:
         if time.monotonic() < self._rests_until:
@@ -114,11 +124,11 @@ class Database:
 
     def call(self, work: Work[T]) -> T:
         """`transaction`, on a thread of the database's; not to be called from one, nor from an event loop."""
-        return self._threads.submit(self._on_thread, work).result()
+        return self._threads.submit(self.transaction, work).result()
 
     async def run(self, work: Work[T]) -> T:
         """`transaction`, without holding up the event loop. Cancelling the caller does not undo what has begun."""
-        return await asyncio.wrap_future(self._threads.submit(self._on_thread, work))
+        return await asyncio.wrap_future(self._threads.submit(self.transaction, work))
 
     def scrub(self) -> bool:
         """Blocks, for a moment. What was `erased` is gone from SQLite's files too: pages are overwritten, and their log is
@@ -135,7 +145,9 @@ class Database:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
-        self._disown()
+        self._own.clear()
+        while self._kept:
+            self._kept.popitem()[1].connection.close()
         self.engine.dispose()
 
 
@@ -211,33 +223,15 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin)
         return engine
     try:
-        engine = create_engine(parsed, pool_size=_POSTGRES_THREADS, connect_args=_waits(parsed))
+        return create_engine(parsed, pool_size=_POSTGRES_THREADS, pool_pre_ping=True, connect_args=_waits(parsed))
     except ImportError as error:
         message = f"database_url: {error.name} is not installed: pip install 'gigarank[postgres]'"
         raise InvalidInput(message, param="database_url") from error
-    event.listen(engine, "checkin", _rest)
-    event.listen(engine, "checkout", partial(_look, engine))
-    return engine
 
 
-def _rest(_driver: Any, entry: ConnectionPoolEntry) -> None:
-    entry.info[_RESTS] = time.monotonic()
-
-
-def _look(engine: Engine, driver: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
-    """Asks a connection that rested, or that a server has said something to, which is how it ends one; a connection that is
-    new or was just used costs no round trip. With the first that has ended, all of them are made anew."""
-    since = entry.info.get(_RESTS)
-    if since is None or (time.monotonic() - since < _RESTED_S and not _heard(driver)):
-        return
-    try:
-        engine.dialect.do_ping(driver)
-    except engine.dialect.loaded_dbapi.Error as error:
-        raise InvalidatePoolError from error
-
-
-def _heard(driver: Any) -> bool:
-    """Whether something is to be read, or the connection has ended."""
+def _heard(connection: Connection) -> bool:
+    """Whether the server said something meanwhile, or the connection has ended: it says so when it ends one."""
+    driver: Any = connection.connection.dbapi_connection
     if driver.closed:
         return True
     poll = select.poll()

@@ -78,6 +78,9 @@ def ask(connection: Connection, *asked: Ask) -> list[Found]:
     with driver_errors(connection) as driver:
         if connection.dialect.name == "sqlite":
             return [one.found(driver.execute(text.text, _listed(text, given))) for one, text, given in ready]
+        if len(ready) == 1:
+            ((one, text, given),) = ready
+            return [one.found(driver.execute(text.text, {**text.fixed, **given}))]
         with driver.pipeline():
             cursors = [driver.execute(text.text, {**text.fixed, **given}) for _, text, given in ready]
         return [one.found(cursor) for (one, _, _), cursor in zip(ready, cursors, strict=True)]

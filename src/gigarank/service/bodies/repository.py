@@ -11,9 +11,7 @@ from gigarank.service.statements import Statement, ask
 
 _DAY_S = 86_400
 _TERMS = Statement(
-    select(body_terms.c.id, body_terms.c.days)
-    .where(body_terms.c.account_id == bindparam("account"))
-    .order_by(body_terms.c.id)
+    select(body_terms.c.id, body_terms.c.days).where(body_terms.c.account_id == bindparam("account")).order_by(body_terms.c.id)
 )
 _LIGHT = [column for column in bodies.c if column.name not in ("request", "response")]
 
