@@ -111,7 +111,10 @@ def test_a_connection_that_ends_meanwhile_is_a_database_that_does_not_answer_and
     def work(one: Connection) -> None:
         pid = one.execute(text("SELECT pg_backend_pid()")).scalar_one()
         other.transaction(lambda two: two.execute(text(f"SELECT pg_terminate_backend({pid}, 10000)")))
-        ask(one, RAISE({"more": 1}), ALL({}))
+        try:
+            ask(one, RAISE({"more": 1}), ALL({}))
+        finally:
+            assert one.invalidated
 
     with pytest.raises(DatabaseUnavailable):
         kept.transaction(work)
