@@ -167,7 +167,12 @@ def test_only_a_connection_that_rested_is_asked_whether_it_leads_anywhere(
         pytest.skip("SQLite's lead to a file")
     pings: list[Any] = []
     ping = database.engine.dialect.do_ping
-    monkeypatch.setattr(database.engine.dialect, "do_ping", lambda driver: (pings.append(driver), ping(driver))[1])
+
+    def counted(driver: Any) -> bool:
+        pings.append(driver)
+        return ping(driver)
+
+    monkeypatch.setattr(database.engine.dialect, "do_ping", counted)
     monkeypatch.setattr(db, "_RESTED_S", rested_s)
     assert len({database.call(backend) for _ in range(3)}) == 1
     assert len(pings) == asked

@@ -106,6 +106,7 @@ def test_a_text_that_a_database_does_not_take_is_the_callers(kept: Database) -> 
 def test_a_connection_that_ends_meanwhile_is_a_database_that_does_not_answer_and_is_not_used_again(kept: Database) -> None:
     if kept.embedded:
         pytest.skip("SQLite ends no connection")
+    ended: list[bool] = []
     other = Database(kept.engine.url.render_as_string(hide_password=False))
 
     def work(one: Connection) -> None:
@@ -114,9 +115,10 @@ def test_a_connection_that_ends_meanwhile_is_a_database_that_does_not_answer_and
         try:
             ask(one, RAISE({"more": 1}), ALL({}))
         finally:
-            assert one.invalidated
+            ended.append(one.invalidated)
 
     with pytest.raises(DatabaseUnavailable):
         kept.transaction(work)
+    assert ended == [True]
     other.close()
     assert [row["n"] for row in rows(kept)] == [12, 10]
