@@ -10,7 +10,7 @@ import pytest
 from gigarank.engine.portion import Portion
 
 pytest.importorskip("ray")
-from gigarank.cluster.routing import OnTheWay, TokensRouter, tokens_of
+from gigarank.cluster.routing import MOST_EARLY, OnTheWay, TokensRouter, tokens_of
 
 PORTION = Portion((array("I", range(30)), array("I", range(12))), (None, 0), (1,))
 
@@ -36,13 +36,37 @@ def test_what_is_answered_weighs_nothing_and_only_once() -> None:
     way.send("r1", "a", 500)
     way.send("r2", "b", 100)
     for _ in range(2):
-        way.end("r1")
-    way.end("never sent")
+        way.end("r1", "a")
+    way.end("never sent", "a")
     assert way.order(["a", "b"]) == ["a", "b"]
     way.send("r3", "a", 90)
     assert way.order(["a", "b"]) == ["a", "b"]
     way.send("r4", "a", 20)
     assert way.order(["a", "b"]) == ["b", "a"]
+
+
+def test_an_end_that_is_told_before_the_sending_leaves_no_weight() -> None:
+    """As Ray Serve does where the answer comes with the replica's word that it takes the request."""
+    way = OnTheWay()
+    for number in range(100):
+        way.end(f"r{number}", "a")
+        way.send(f"r{number}", "a", 500)
+    way.send("r", "b", 1)
+    assert way.order(["a", "b"]) == ["a", "b"]
+    way.end("refused", "a")
+    way.send("refused", "b", 500)
+    way.send("more", "a", 100)
+    assert way.order(["a", "b"]) == ["a", "b"]
+
+
+def test_of_ends_whose_sending_is_never_told_the_last_are_kept() -> None:
+    way = OnTheWay()
+    for number in range(2 * MOST_EARLY):
+        way.end(f"r{number}", "a")
+    assert len(way._early) == MOST_EARLY
+    way.send(f"r{2 * MOST_EARLY - 1}", "a", 500)
+    way.send("r", "b", 1)
+    assert way.order(["a", "b"]) == ["a", "b"]
 
 
 def test_a_request_that_is_sent_again_weighs_where_it_is_now() -> None:
@@ -59,7 +83,7 @@ def test_a_replica_that_is_gone_is_forgotten_but_not_what_it_still_has() -> None
     way.order(["b"])
     way.forget(["c"])
     assert way._turns == {}
-    way.end("r1")
+    way.end("r1", "a")
     way.forget(["c"])
     assert way._tokens == {}
 

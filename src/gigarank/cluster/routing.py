@@ -14,6 +14,8 @@ from ray.serve.request_router import FIFOMixin, MultiplexMixin, PendingRequest, 
 from gigarank.engine.portion import Portion
 
 T = TypeVar("T", bound=Hashable)
+MOST_EARLY = 10_000
+"""Ends that are kept until it is told that their requests were sent: of those that no replica took it never is."""
 
 
 class OnTheWay:
@@ -22,6 +24,7 @@ class OnTheWay:
     def __init__(self) -> None:
         self._tokens: dict[Hashable, int] = {}
         self._sent: dict[str, tuple[Hashable, int]] = {}
+        self._early: dict[tuple[str, Hashable], None] = {}  # ended, and that they were sent was not told yet
         self._turns: dict[Hashable, int] = {}
         self._clock = count(1)
 
@@ -34,11 +37,23 @@ class OnTheWay:
         return found
 
     def send(self, request: str, replica: Hashable, tokens: int) -> None:
-        self.end(request)
+        self._take(request)
+        if (request, replica) in self._early:
+            del self._early[request, replica]
+            return
         self._sent[request] = (replica, tokens)
         self._tokens[replica] = self._tokens.get(replica, 0) + tokens
 
-    def end(self, request: str) -> None:
+    def end(self, request: str, replica: Hashable) -> None:
+        """Ray Serve tells of a short request's end before it tells that the replica took it, and of one not taken."""
+        if self._sent.get(request, (None, 0))[0] == replica:
+            self._take(request)
+            return
+        self._early[request, replica] = None
+        if len(self._early) > MOST_EARLY:
+            del self._early[next(iter(self._early))]
+
+    def _take(self, request: str) -> None:
         if request in self._sent:
             replica, tokens = self._sent.pop(request)
             self._tokens[replica] -= tokens
@@ -71,8 +86,8 @@ class TokensRouter(FIFOMixin, MultiplexMixin, RequestRouter):  # type: ignore[mi
     def on_request_routed(self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any) -> None:  # noqa: ARG002
         self._way.send(pending_request.metadata.internal_request_id, replica_id, tokens_of(pending_request.args))
 
-    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:  # noqa: ARG002
-        self._way.end(internal_request_id)
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        self._way.end(internal_request_id, replica_id)
 
 
 def tokens_of(arguments: Sequence[object]) -> int:
