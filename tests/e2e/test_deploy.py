@@ -26,6 +26,10 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+def test_systemd_asks_the_server_alone_to_end_and_not_the_replicas_that_it_still_needs() -> None:
+    assert "\nKillMode=mixed\n" in UNIT.read_text("utf-8")
+
+
 def test_every_variable_of_ours_is_one_that_is_read() -> None:
     for file in (UNIT, ROOT / "Dockerfile"):
         named = set(re.findall(rf"\b{PREFIX}[A-Z_]+", file.read_text("utf-8")))
