@@ -44,7 +44,7 @@ class House:
     def serve_plainly(self, *more: str) -> "Server":
         """Without accounts."""
         command = [*self.command, "serve", "--port", "0", "--log-level", "error", *more]
-        return Server(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=self.env))
+        return Server(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.env))
 
     def rows(self, query: str) -> list[Any]:
         if self.url:
@@ -60,18 +60,23 @@ class House:
 
 
 class Server:
-    """A running server. `lines`: of its greeting."""
+    """A running server. `lines`: three of its greeting, and what it logs."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         assert process.stderr is not None
-        self.lines = [process.stderr.readline().rstrip("\n") for _ in range(3)]
+        first = next(line for line in process.stderr if " at http://" in line)  # Ray has something to say before it
+        self.lines = [line.rstrip("\n") for line in (first, process.stderr.readline(), process.stderr.readline())]
         self.url = "http://" + self.lines[0].split(" at http://")[1].split()[0]
-        self._reading = threading.Thread(target=process.stderr.read, daemon=True)
+        self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
-    def wait_until_ready(self) -> None:
-        end = time.monotonic() + 60.0
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.lines.extend(line.rstrip("\n") for line in self.process.stderr)
+
+    def wait_until_ready(self, timeout_s: float = 60.0) -> None:
+        end = time.monotonic() + timeout_s
         while True:
             try:
                 urllib.request.urlopen(self.url + "/ready", timeout=5).close()
@@ -95,10 +100,10 @@ class Server:
         except (OSError, http.client.HTTPException):  # the latter: the answer broke off
             return 0
 
-    def end(self, number: int) -> int:
+    def end(self, number: int, timeout_s: float = 30.0) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        status = self.process.wait(30)
+        status = self.process.wait(timeout_s)
         self._reading.join(30)
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -11,13 +11,26 @@ import time
 import urllib.parse
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, pairwise
 from types import TracebackType
+from typing import Any
 
 from houses import BODY
 
 _PAUSE_S = 0.05  # of a patient client, between two tries
+
+
+@dataclass(frozen=True)
+class Question:
+    """A body, and the score that each of its documents must have, by its place; None: whatever it has."""
+
+    body: Mapping[str, Any]
+    scores: Mapping[int, float] | None = None
+
+    def is_answered_by(self, reply: Any) -> bool:
+        return self.scores is None or {one["index"]: one["relevance_score"] for one in reply["results"]} == self.scores
 
 
 @dataclass(frozen=True)
@@ -32,18 +45,27 @@ class Asked:
     def answered(self) -> bool:
         return self.statuses[-1] == 200
 
+    def met(self, span: tuple[float, float]) -> bool:
+        """Whether a part of the time between its beginning and its end was in `span`."""
+        return self.ended > span[0] and self.ended - self.seconds < span[1]
+
 
 @dataclass
 class Load:
-    """`where`: the server's URL at this moment. `patience_s`: how long a request is sent again."""
+    """`where`: the server's URL at this moment. `patience_s`: how long a request is sent again. `rest_s`: of a client without
+    patience that was refused. `questions`: asked in turns. `wrong`: answers with other scores than they must have."""
 
     where: Callable[[], str]
     key: str
     clients: int = 4
     patience_s: float = 0.0
     timeout_s: float = 30.0
+    rest_s: float = 0.0
+    questions: Sequence[Question] = (Question(BODY),)
+    wrong: list[Any] = field(default_factory=list)
     done: list[Asked] = field(default_factory=list)
     tries: list[int] = field(default_factory=list)
+    _turns: "count[int]" = field(default_factory=count)
     _stop: threading.Event = field(default_factory=threading.Event)
     _more: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -86,12 +108,15 @@ class Load:
             with self._more:
                 self.done.append(asked)
                 self._more.notify_all()
+            if not asked.answered:
+                self._stop.wait(self.rest_s)
 
     def _ask(self) -> Asked:
         began, statuses = time.monotonic(), []
+        question = self.questions[next(self._turns) % len(self.questions)]
         headers = {"x-api-key": self.key, **({"idempotency-key": uuid.uuid4().hex} if self.patience_s else {})}
         while True:
-            statuses.append(self._sent(headers))
+            statuses.append(self._sent(headers, question))
             now = time.monotonic()
             with self._more:
                 self.tries.append(statuses[-1])
@@ -100,13 +125,15 @@ class Load:
                 return Asked(now, now - began, tuple(statuses))
             time.sleep(_PAUSE_S)
 
-    def _sent(self, headers: dict[str, str]) -> int:
+    def _sent(self, headers: dict[str, str], question: Question) -> int:
         place = urllib.parse.urlsplit(self.where())
         connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=self.timeout_s)
         try:
-            connection.request("POST", "/v1/rerank", json.dumps(BODY), headers)
+            connection.request("POST", "/v1/rerank", json.dumps(question.body), headers)
             reply = connection.getresponse()
-            json.loads(reply.read())
+            told = json.loads(reply.read())
+            if reply.status == 200 and not question.is_answered_by(told):
+                self.wrong.append(told)
             return reply.status
         except (OSError, http.client.HTTPException, ValueError):
             return 0
@@ -118,3 +145,9 @@ def quantile(asked: Sequence[Asked], part: float) -> float:
     """Milliseconds within which so large a part of them ended."""
     ordered = sorted(one.seconds for one in asked)
     return 1e3 * ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+def longest_silence(asked: Sequence[Asked]) -> float:
+    """Seconds between two answers that nothing was answered between."""
+    ends = sorted(one.ended for one in asked if one.answered)
+    return max((later - earlier for earlier, later in pairwise(ends)), default=0.0)

@@ -39,17 +39,17 @@ class Stage:
         made = house.admin("account", "create", "--email", "a@example.org", "--grant-usd", "10")
         return house, made["api_key"]
 
-    def start(self, house: House, *more: str) -> Server:
-        return self._ready(house.serve(*more))
+    def start(self, house: House, *more: str, timeout_s: float = 60.0) -> Server:
+        return self._ready(house.serve(*more), timeout_s)
 
     def replica(self, port: int = 0, delay_s: float = 0.02) -> Server:
         """Without accounts, as one of several behind a server."""
         plain = House(GIGARANK, self.folder / "replica")
         return self._ready(plain.serve_plainly("--backend", f"fake:{delay_s}", "--port", str(port), "--no-pages"))
 
-    def _ready(self, server: Server) -> Server:
+    def _ready(self, server: Server, timeout_s: float = 60.0) -> Server:
         self.ending.callback(server.end, signal.SIGKILL)
-        server.wait_until_ready()
+        server.wait_until_ready(timeout_s)
         return server
 
 

@@ -1,7 +1,7 @@
 """What a drill found, and whether that is as it must be.
 
-Invariant: a verdict without `faults` says that every answer was paid for once, that nothing else was paid for, that the ledger
-adds up and that nothing is held.
+Invariant: a verdict without `faults` says that every answer was right and paid for once, that nothing else was paid for, that
+the ledger adds up and that nothing is held.
 """
 
 import time
@@ -62,7 +62,8 @@ def judge(
 ) -> Verdict:
     """After the load has ended, while a server of the house runs or none. `cut`: requests that were running when their server
     was killed: each may have been paid for without its answer. `also`: what else was answered and is to be paid for."""
-    after = [one for one in load.done if one not in set(calm)]
+    undisturbed = set(calm)
+    after = [one for one in load.done if one not in undisturbed]
     answered, lost = (sum(one.answered is wanted for one in load.done) for wanted in (True, False))
     refused = {str(status): count for status, count in sorted(load.statuses().items()) if status != 200}
     held = _held(house, patience_s)
@@ -74,6 +75,8 @@ def judge(
         faults.append(f"{answered + also} answers, and {charged} were paid for")
     if spent != debits:
         faults.append(f"usage says {spent}, the ledger {debits}")
+    if load.wrong:
+        faults.append(f"{len(load.wrong)} answers have other scores than the engine's")
     if held:
         faults.append(f"{held} holds are left")
     calm_ms, fault_ms, longest_ms = (round(one, 1) for one in (quantile(calm, 0.99), quantile(after, 0.99), quantile(after, 1)))

@@ -1,5 +1,6 @@
 """Each drill at a small size: nothing is paid for twice, lost or held. docs/reliability.md has the full size."""
 
+import math
 import os
 import subprocess
 from collections.abc import Callable
@@ -9,14 +10,16 @@ from typing import Any, cast
 import pytest
 
 from drills import __main__ as command
-from drills.load import Asked, Load, quantile
+from drills.load import Asked, Load, Question, longest_silence, quantile
 from drills.network import Impossible
+from drills.ray_cluster import require_ray
 from drills.run import DRILLS, perform
 from drills.verdict import Verdict, judge
+from houses import BODY
 from upstream_server import by_words, scorer, status
 
 REQUESTS = int(os.environ.get("GIGARANK_TEST_DRILLS", "0"))  # of a phase; at 0 the shortest of the drills, and little of them
-LOSING = ("only_replica_killed", "two_sweepers")  # which serve nobody for a while
+LOSING = ("only_replica_killed", "cluster_only_replica_killed", "two_sweepers")  # which serve nobody for a while
 SCRIPT = Path(__file__).parents[2] / "scripts" / "drill"
 SHORT = ("postgres_restarted", "redis_down", "replica_killed", "two_sweepers", "disk_full")
 
@@ -64,10 +67,12 @@ class Books:
         (Books(charged=3), "2 answers, and 3 were paid for"),
         (Books(charged=1), "2 answers, and 1 were paid for"),
         (Books(debits=5), "usage says 4, the ledger 5"),
+        (Books(), "1 answers have other scores than the engine's"),
     ],
 )
 def test_a_verdict_says_what_the_books_have_wrong(books: Any, fault: str) -> None:
     load = scene((200,), (503, 0, 200), (503,))
+    load.wrong = [{}] if "scores" in fault else []
     verdict = judge("any", books, load, load.done[:1])
     assert verdict.faults == ((fault,) if fault else ())
     assert (verdict.requests, verdict.lost, verdict.refused) == (3, 1, {"0": 1, "503": 2})
@@ -102,6 +107,42 @@ def test_a_patient_client_asks_again_under_one_key_and_another_one_does_not() ->
             load.until(lambda: 503 in load.statuses())
             load.further(1)
         assert load.done[0].statuses == (503,)
+
+
+def test_an_answer_with_other_scores_is_wrong() -> None:
+    asked = {"query": "red planet", "documents": ["a red planet", "a cake"]}
+    with scorer(logit=by_words) as one:
+        right = {0: 1 / (1 + math.exp(-3.0)), 1: 1 / (1 + math.exp(1.0))}
+        for scores, wrong in ((right, False), ({**right, 1: right[1] + 1e-9}, True), ({0: right[0]}, True)):
+            with Load(lambda: one.url, "k", clients=1, questions=[Question(BODY), Question(asked, scores)]) as load:
+                load.further(2)
+                load.stop()
+            assert bool(load.wrong) is wrong
+
+
+def test_a_client_that_was_refused_rests_but_not_beyond_the_end() -> None:
+    with scorer(logit=by_words) as one:
+        one.faults = [status(503)]
+        with Load(lambda: one.url, "k", clients=1, rest_s=1e6) as load:
+            load.until(lambda: 503 in load.statuses())
+            with pytest.raises(AssertionError, match="1 answers did not come"):
+                load.further(1, timeout_s=1.0)
+        assert load.statuses() == {503: 1}
+
+
+def test_what_met_a_time_and_how_long_nothing_was_answered() -> None:
+    one = Asked(10.0, 2.0, (200,))
+    assert [one.met(span) for span in ((0.0, 8.0), (0.0, 8.1), (9.0, 9.1), (9.9, 20.0), (10.0, 20.0))] == [0, 1, 1, 1, 0]
+    asked = [Asked(ended, 0.1, (status,)) for ended, status in ((7.0, 200), (1.0, 200), (2.0, 200), (4.0, 503))]
+    assert longest_silence(asked) == 5.0
+    assert longest_silence(asked[:1]) == 0.0
+
+
+def test_two_replicas_need_two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="the cluster extra is not installed")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    with pytest.raises(Impossible, match="two processors"):
+        require_ray()
 
 
 @pytest.mark.parametrize(("words", "said"), [(("nothing",), "invalid choice"), ((), "required")])
