@@ -1,7 +1,9 @@
 """Loading is strict both ways: every missing, extra or misshaped tensor is an error that names it."""
 
 import dataclasses
+import gc
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from gigarank.engine.numerics import choose_numerics, placement
 from gigarank.errors import CheckpointError
 from gigarank.model.config import ModelConfig
 from gigarank.model.linear import PlainLinear
+from gigarank.model.tensor_file import MappedFile
 from gigarank.model.weights import TensorDict, TensorFiles, Weights, check_names, expected_shapes, load_weights, random_tensors
 
 CONFIG = dataclasses.replace(tiny.CONFIGS["qwen3"], vocab_size=50)
@@ -187,3 +190,21 @@ def _resident(path: Path) -> int:
         elif inside and line.startswith("Rss:"):
             found += int(line.split()[1]) * 1024
     return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's list of mappings")
+def test_a_vector_that_is_kept_does_not_keep_the_file_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"norm": torch.arange(4.0), "matrix": torch.ones(512, 512)}, path)
+
+    def mapped() -> bool:
+        gc.collect()
+        return str(path) in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+    file = MappedFile(path)
+    vector, matrix = file.get("norm"), file.get("matrix")
+    del file
+    assert mapped()
+    del matrix
+    assert not mapped()
+    assert vector.tolist() == [0, 1, 2, 3]

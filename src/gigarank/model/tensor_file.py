@@ -28,7 +28,8 @@ _MAPPED_BYTES = 2**28
 
 class MappedFile:
     """A file that is mapped anew after every `_MAPPED_BYTES` that were read of it. Pages stay in memory as long as their
-    mapping, and a mapping as long as a tensor of it: so what was read and converted goes again, and what is kept stays."""
+    mapping, and a mapping as long as a tensor of it: so what was read and converted goes again, and what is kept stays. Vectors
+    are copied: a norm's few numbers would keep all matrices that were read beside it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,7 +47,7 @@ class MappedFile:
             self._opened, self._read_bytes = self._open(), 0
         tensor: Tensor = self._opened.get_tensor(name)
         self._read_bytes += tensor.numel() * tensor.element_size()
-        return tensor
+        return tensor.clone() if tensor.dim() == 1 else tensor
 
     def _open(self) -> Any:
         try:
