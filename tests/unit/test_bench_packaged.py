@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from gigarank.bench import packaged
 from gigarank.bench.checkpoint import shape_of, write_checkpoint
 from gigarank.bench.gguf_file import write_gguf
-from gigarank.bench.packaged import VLLM, LlamaCppPeer, Qwen3EmbedPeer, VllmPeer, logit
+from gigarank.bench.packaged import VLLM, VLLM_CONTEXT, LlamaCppPeer, Qwen3EmbedPeer, VllmPeer, logit
 from gigarank.bench.peers import Contestant, Ours
 from gigarank.bench.race_table import difference, same_order
 from gigarank.catalogue import Shape
@@ -115,8 +115,10 @@ def test_vllm_gets_the_official_template_and_is_asked_for_raw_logits(folder: Pat
     assert (made["query"], made["pooling_params"], made["use_tqdm"]) == ("q", "sigmoid False", False)
     assert made["chat_template"] == chat_template(QWEN3_V1)
     assert (made["model"], made["runner"], made["dtype"], made["space"]) == (str(folder), "pooling", "float32", "2")
+    assert made["max_model_len"] == VLLM_CONTEXT  # the official shapes' own length would not fit into that space
     assert made["hf_overrides"]["classifier_from_token"] == ["no", "yes"]
     assert peer.how.startswith("vllm 0.32.0, LLM.score") and "VLLM_CPU_KVCACHE_SPACE=2" in peer.how
+    assert f"max_model_len={VLLM_CONTEXT}" in peer.how
 
 
 class Server:

@@ -29,6 +29,7 @@ VLLM = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
 }
+VLLM_CONTEXT = 4_096  # it asks for room for one prompt as long as the model can read, 8.75 GiB of the 0.6B shape's
 LLAMA_ROWS, LLAMA_CONTEXT = 2_048, 8_192
 EMBED_MODEL, EMBED_FILE = "n24q02m/Qwen3-Reranker-0.6B-ONNX-YesNo", "onnx/model_yesno_quantized.onnx"
 _EMBED_READS = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -47,11 +48,13 @@ class VllmPeer:
             "classifier_from_token": [prompt.no, prompt.yes],
             "is_original_qwen3_reranker": True,
         }
-        self.model = library.LLM(model=str(folder), runner="pooling", dtype="float32", hf_overrides=overrides)
+        given = {"runner": "pooling", "dtype": "float32", "max_model_len": VLLM_CONTEXT}
+        self.model = library.LLM(model=str(folder), hf_overrides=overrides, **given)
         options = {"pooling_params": library.PoolingParams(use_activation=False), "chat_template": chat_template(prompt)}
         self.options: dict[str, Any] = options | {"use_tqdm": False}
         set_by = " ".join(f"{name}={value}" for name, value in VLLM.items())
-        self.how = f"vllm {library.__version__}, LLM.score, runner=pooling, float32, the official template, {set_by}"
+        flags = ", ".join(f"{name}={value}" for name, value in given.items())
+        self.how = f"vllm {library.__version__}, LLM.score, {flags}, the official template, {set_by}"
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
         self.model.reset_prefix_cache()  # a round would find the last one's prompts whole
