@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gigarank.bench.hosted import PLAIN, Contestant, Settings, Turn, check_ledger, run, spread, summary, turn_of
-from gigarank.bench.serve_load import Target
+from gigarank.bench.serve_load import Load, Target
 from gigarank.bench.serve_summary import Sample
 from gigarank.errors import GigarankError, InvalidInput
 
@@ -48,6 +48,11 @@ def test_a_difference_is_taken_within_its_round() -> None:
         "name": PLAIN, "p50": 30.0, "p95": 60.0, "requests_per_second": 50.0, "cpu_ms": 1.5,
     }  # fmt: skip
     assert spread([3.0, 1.0, 2.0, 9.0]) == {"median": 2.5, "min": 1.0, "max": 9.0}
+
+
+def test_clients_begin_in_step_where_the_model_keeps_them_there() -> None:
+    assert Settings({}, clients=4, model_ms=(250.0, 250.0)).load == Load(clients=4)
+    assert Settings({}, clients=4, model_ms=(200.0, 300.0)).load == Load(clients=4, over_s=0.25)
 
 
 @pytest.mark.parametrize("name", ["clients", "requests", "repeats"])

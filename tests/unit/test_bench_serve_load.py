@@ -92,6 +92,13 @@ def test_a_closed_loop_has_as_many_requests_open_as_clients(scripted: Scripted) 
     assert all(one.latency_ms >= 20.0 for one in samples)
 
 
+def test_clients_of_a_closed_loop_may_begin_one_after_another(scripted: Scripted) -> None:
+    scripted.delay_s = 0.8
+    samples = scripted.send(Load(clients=4, over_s=0.6), 4)
+    begun = sorted(one.sent for one in samples)
+    assert all(0.05 < later - sooner < 0.4 for sooner, later in itertools.pairwise(begun))
+
+
 def test_every_body_is_a_request_of_its_own(scripted: Scripted) -> None:
     scripted.send(Load(clients=1), DISTINCT)
     assert len(set(scripted.bodies)) == DISTINCT

@@ -43,6 +43,12 @@ class Settings:
     model_ms: tuple[float, float] = (250.0, 250.0)
     workload: Workload = field(default_factory=lambda: Workload(model="fake"))
 
+    @property
+    def load(self) -> Load:
+        """Where the model takes now more and now less, clients that began together would be together for many requests."""
+        least, most = self.model_ms
+        return Load(clients=self.clients, over_s=(least + most) / 2e3 if least < most else 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
@@ -124,20 +130,20 @@ async def _measure(settings: Settings, contestants: Sequence[Contestant], say: S
     turns: dict[str, list[Turn]] = {contestant.name: [] for contestant in contestants}
     async with asyncio.TaskGroup() as group:
         for contestant in contestants:
-            group.create_task(_turn(contestant, settings.clients, settings.clients))
+            group.create_task(_turn(contestant, settings.load, settings.clients))
     for number in range(settings.repeats):
         begin = number % len(contestants)
         for contestant in (*contestants[begin:], *contestants[:begin]):
-            turn = await _turn(contestant, settings.clients, settings.requests)
+            turn = await _turn(contestant, settings.load, settings.requests)
             turns[contestant.name].append(turn)
             say(f"round {number + 1} of {settings.repeats}, {contestant.name}: p50 {turn.p50:.1f} ms, p95 {turn.p95:.1f} ms")
     return turns
 
 
-async def _turn(contestant: Contestant, clients: int, requests: int) -> Turn:
+async def _turn(contestant: Contestant, load: Load, requests: int) -> Turn:
     async with Generator(contestant.target) as generator:
         before = usage(contestant.process).cpu_s
-        samples = await generator.run(Load(clients=clients), requests)
+        samples = await generator.run(load, requests)
         spent = usage(contestant.process).cpu_s - before
     return turn_of(samples, spent)
 

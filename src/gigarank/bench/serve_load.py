@@ -23,10 +23,12 @@ STAGES = ("x-gigarank-queue-ms", "x-gigarank-tokenize-ms", "x-gigarank-inference
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Closed: `clients` that each send when they have been answered. Open: `rate` requests a second, Poisson arrivals."""
+    """Closed: `clients` that each send when they have been answered, and begin evenly over `over_s`, or all at once. Open:
+    `rate` requests a second, Poisson arrivals."""
 
     clients: int = 0
     rate: float = 0.0
+    over_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -77,10 +79,12 @@ class Generator:
             await self._open(load.rate, requests, samples)
         else:
             turns = iter(range(requests))
-            await asyncio.gather(*(self._client(turns, samples) for _ in range(load.clients)))
+            waits = (number * load.over_s / load.clients for number in range(load.clients))
+            await asyncio.gather(*(self._client(wait_s, turns, samples) for wait_s in waits))
         return samples
 
-    async def _client(self, turns: Iterator[int], samples: list[Sample]) -> None:
+    async def _client(self, wait_s: float, turns: Iterator[int], samples: list[Sample]) -> None:
+        await asyncio.sleep(wait_s)
         for _ in turns:
             await self._into(samples, time.perf_counter())
 
