@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from gigarank.errors import DatabaseUnavailable, InvalidInput, RateLimited, RequestTooLarge
 from gigarank.service.metering import limits
-from gigarank.service.metering.limits import RateLimiter, duration
+from gigarank.service.metering.limits import Memory, RateLimiter, duration
 from gigarank.service.tenant import Limits, Tenant
 from redis_server import redis_server
 
@@ -195,3 +197,26 @@ def test_a_place_that_cannot_count_is_refused(url: str) -> None:
 )
 def test_durations_are_go_s(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_counting_in_memory_starts_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = RateLimiter("memory://")
+    time.sleep(0.1)  # the library's first one has ended
+    started: list[str] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+    for _ in range(3):
+        enter(limiter, tenant(Limits(100), Limits(100)))
+    assert started == []
+    assert headers(limiter, tenant(Limits(100)))["x-ratelimit-remaining-requests"] == "97"
+
+
+def test_what_is_over_is_forgotten_while_others_are_counted() -> None:
+    counts = Memory()
+    for number in range(1_000):
+        counts.incr(f"account {number}", 0.3)
+    counts.incr("lasts", 60.0)
+    assert len(counts.storage) == len(counts.expirations) == 1_001
+    time.sleep(0.3)
+    for _ in range(1_000):
+        counts.incr("lasts", 60.0)
+    assert dict(counts.storage) == {"lasts": 1_001} and list(counts.expirations) == list(counts.locks) == ["lasts"]

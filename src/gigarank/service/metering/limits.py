@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _ANSWER_S = 1.0  # Redis has it, on the machine's own network
 _REST_S = 1.0  # after it did not answer, nobody waits for it for so long
+_LOOKS = 4  # each count is soon looked at again: one that is made looks at more than itself
 _UNITS: tuple[Unit, ...] = ("requests", "tokens")
 
 
@@ -42,6 +44,34 @@ class _Limit:
     names: tuple[str, str]
 
 
+class Memory(MemoryStorage):
+    """The library's own drops what is over every 10 ms, in a thread that it starts anew each time, and looks at every count
+    there is. This one looks at a few whenever something is counted."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.timer = _Running()
+        self._unseen: list[str] = []
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        if not self._unseen:
+            self._unseen = list(self.expirations)
+        for one in self._unseen[-_LOOKS:]:
+            self.get(one)  # which drops it if it is over
+        del self._unseen[-_LOOKS:]
+        return super().incr(key, expiry, amount)
+
+
+class _Running(threading.Timer):
+    """One that the library takes for running, so that it starts none."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, int)
+
+    def is_alive(self) -> bool:
+        return True
+
+
 class RateLimiter:
     """`url`: memory://, or redis://HOST:PORT/NUMBER. `opens`: requests that cannot be counted are let in."""
 
@@ -49,7 +79,7 @@ class RateLimiter:
         self._opens = opens
         self._rests_until = 0.0
         try:
-            storage = storage_from_string(url, wrap_exceptions=True, **_waits(url))
+            storage = _storage(url)
         except (ConfigurationError, ValueError) as error:
             message = "rate_limit_url: memory:// or redis://HOST:PORT/NUMBER is expected, and redis needs gigarank[redis]"
             raise InvalidInput(message, param="rate_limit_url", limit="memory, redis") from error
@@ -182,6 +212,12 @@ def duration(seconds: float) -> str:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)
     return (f"{minutes}m" if minutes else "") + f"{rest / 1e3:g}s"
+
+
+def _storage(url: str) -> Any:
+    if url.startswith("memory:"):
+        return Memory(wrap_exceptions=True)
+    return storage_from_string(url, wrap_exceptions=True, **_waits(url))
 
 
 def _waits(url: str) -> dict[str, Any]:
