@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -210,13 +211,15 @@ def test_counting_in_memory_starts_no_threads(monkeypatch: pytest.MonkeyPatch) -
     assert headers(limiter, tenant(Limits(100)))["x-ratelimit-remaining-requests"] == "97"
 
 
-def test_what_is_over_is_forgotten_while_others_are_counted() -> None:
+def test_what_is_over_is_forgotten_while_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr("limits.storage.memory.time", SimpleNamespace(time=lambda: now[0]))
     counts = Memory()
     for number in range(1_000):
-        counts.incr(f"account {number}", 0.3)
-    counts.incr("lasts", 60.0)
+        counts.incr(f"account {number}", 60.0)
+    counts.incr("lasts", 120.0)
     assert len(counts.storage) == len(counts.expirations) == 1_001
-    time.sleep(0.3)
+    now[0] += 60.0
     for _ in range(1_000):
-        counts.incr("lasts", 60.0)
+        counts.incr("lasts", 120.0)
     assert dict(counts.storage) == {"lasts": 1_001} and list(counts.expirations) == list(counts.locks) == ["lasts"]
