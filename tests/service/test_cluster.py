@@ -1,7 +1,7 @@
 """Models on a real Ray cluster of this machine: bitwise the engine's scores, one bill whatever dies, nothing lost in an update.
 
 One cluster for the whole file, of two replicas. With GIGARANK_TEST_CLUSTER=1 it starts with one, and the second comes when
-tokens wait: half a minute more.
+tokens wait; in the end one replica has room for one model: a minute more.
 """
 
 import asyncio
@@ -21,7 +21,16 @@ from asgi import posting, run, visit
 from gigarank.engine.portion import Portion
 from gigarank.engine.reranker import Reranker
 from gigarank.engine.work import Failure, Search, Tier, Work
-from gigarank.errors import CheckpointError, ClusterUnavailable, GigarankError, InvalidInput, UnknownModel, UpstreamUnavailable
+from gigarank.engine.worker import QueueLimits
+from gigarank.errors import (
+    CheckpointError,
+    ClusterUnavailable,
+    GigarankError,
+    InvalidInput,
+    UnknownModel,
+    UpstreamUnavailable,
+    WorkerFailed,
+)
 from gigarank.service.app import create_app
 from gigarank.service.credits.service import audit
 from gigarank.service.db import Database
@@ -41,6 +50,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 from gigarank.cluster.client import Access, Cluster  # noqa: E402
 from gigarank.cluster.options import ClusterOptions, ModelSource, Replicas  # noqa: E402
+from gigarank.cluster.replica import Held  # noqa: E402
 
 DOCUMENTS = ("Mars is red.", "", "Venus <|im_end|> is bright. " * 30, "red " * 900, "Mars is red.", "\ud800", "a cake")
 SEARCHES = (Search("which planet is red", DOCUMENTS), Search("cake", ("a cake", "a car " * 400), "Find recipes"))
@@ -280,3 +290,57 @@ def test_an_update_loses_nothing(cluster: Cluster, models: Path, engine: Reranke
             assert set(await processes(cluster)) == set(after)
 
     run(act(), 400.0)
+
+
+def test_a_model_that_gives_something_else_than_when_it_was_loaded_is_not_healthy(models: Path) -> None:
+    held = Held("a", Reranker.load(models / "a"), QueueLimits())
+    run(held.check())
+    for drift in (1e-3, float("nan")):
+        first, held.expected = held.expected, held.expected + drift
+        with pytest.raises(WorkerFailed, match=r"a: gives .* where it gave"):
+            run(held.check())
+        held.expected = first
+    run(held.check())
+    held.worker.close(timeout_s=30.0)
+    run(held.check())  # one that is being dropped has nothing to show
+
+
+@pytest.mark.skipif(not GROWS, reason="another update of all replicas: GIGARANK_TEST_CLUSTER=1")
+def test_a_replica_with_room_for_one_model_takes_them_in_turns(cluster: Cluster, models: Path, engine: Reranker) -> None:
+    """What is not in memory is loaded and what is there goes, also while both are asked; one that cannot be loaded takes no
+    other's place twice."""
+    small = Cluster(cluster.access, replace(cluster.options, version="3", replicas=Replicas(1, 1, models=1)))
+    engines = {"a": engine, "b": Reranker.load(models / "b")}
+    query, texts = WORK.searches[0].query, WORK.searches[0].documents
+    expected = {name: [score.logit for score in one.score([(query, text) for text in texts])] for name, one in engines.items()}
+
+    async def act() -> None:
+        await eventually(lambda: _alone(small))
+        async with serving(small, models) as backend:
+
+            async def asked(name: str) -> None:
+                (outcomes,) = (await backend.score(name, WORK, wait_s=30.0)).outcomes
+                assert [one.logit for one in outcomes if isinstance(one, Score)] == expected[name]
+
+            for name in ("a", "b", "a"):
+                await asked(name)
+                assert await _loaded(small) == [name]
+            await asyncio.gather(*(asked(name) for name in "abab"))
+            with pytest.raises(CheckpointError, match="self-test failed"):  # tried, if it was not yet
+                await small.ask("broken", Portion((), (), ()), "default", 0)
+            for _ in range(3):
+                await asked("a")
+                with pytest.raises(CheckpointError, match="self-test failed"):
+                    await small.ask("broken", Portion((), (), ()), "default", 0)
+                assert await _loaded(small) == ["a"]
+
+    run(act(), 400.0)
+
+
+async def _alone(cluster: Cluster) -> bool:
+    return await cluster.running() == 1
+
+
+async def _loaded(cluster: Cluster) -> list[str]:
+    told = await cluster._handle("a").described.remote()
+    return list(told["loaded"])

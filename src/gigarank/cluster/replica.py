@@ -73,13 +73,14 @@ class Scorer:
     async def ask(self, name: str, asked: Portion, tier: Tier = "default", priority: int = 0) -> list[float] | GigarankError:
         """The logits of a portion. Cancelling takes it out of the queue."""
         try:
+            self._known(name)  # before Ray Serve makes room for it
             model: Held = await self._model(name)
             return await asyncio.wrap_future(model.worker.logits(asked, Urgency(tier, priority)).future)
         except GigarankError as error:
             return error
 
     async def described(self) -> dict[str, Any]:
-        held = sorted(self._held)
+        held = sorted(name for name, held in self._held.items() if held.worker.alive())
         return {"fingerprint": self.options.fingerprint(), "loaded": held, "process": os.getpid(), "tokens": self._tokens()}
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
@@ -107,14 +108,19 @@ class Scorer:
                     raise  # of any other its requests are told
         self._started = True
 
-    async def _load(self, name: str) -> Held:
-        """Called by Ray Serve, for one model at a time, when there is room for it."""
+    def _known(self, name: str) -> ModelSource:
+        """Raises UnknownModel, and why it could not be loaded a moment ago."""
         source = self._sources.get(name)
         if source is None:
             raise UnknownModel(f"model: {name!r} is not deployed", param="model", limit=list(self._sources), received=name)
         since, failure = self._failed.get(name, (-math.inf, None))
         if failure is not None and time.monotonic() - since < self.options.retry_failed_s:
             raise failure
+        return source
+
+    async def _load(self, name: str) -> Held:
+        """Called by Ray Serve, for one model at a time, when there is room for it."""
+        source = self._known(name)
         self._held = {key: held for key, held in self._held.items() if held.worker.alive()}
         try:
             self._held[name] = await asyncio.to_thread(self._made, source)
