@@ -84,8 +84,10 @@ def cluster_replica_killed(stage: Stage) -> Verdict:
     around = [one for one in load.done if any(one.met(outage) for outage in outages)]
     times = quantile(around, 0.99) / quantile(calm, 0.99)
     seconds = ", ".join(f"{back - killed:.0f}" for killed, back in outages)
-    note = f"2 again after {seconds} s; p99 then {times:.1f} times{'' if times <= _RATIO else f', more than {_RATIO}'}"
-    return _ended(_whole(judge("cluster_replica_killed", served.house, load, calm, note=note)), served.cluster)
+    verdict = judge(
+        "cluster_replica_killed", served.house, load, calm, note=f"2 again after {seconds} s; p99 then {times:.1f} times"
+    )
+    return _ended(_with(verdict, "" if times <= _RATIO else f"p99 is more than {_RATIO} times"), served.cluster)
 
 
 def cluster_only_replica_killed(stage: Stage) -> Verdict:
@@ -98,7 +100,7 @@ def cluster_only_replica_killed(stage: Stage) -> Verdict:
         served.replicas.processes(1, without=[victim])
         load.further(stage.requests)
     note = f"no answer for {longest_silence(load.done):.1f} s"
-    verdict = judge("cluster_only_replica_killed", served.house, load, calm, note=note)
+    verdict = judge("cluster_only_replica_killed", served.house, load, calm, losing=True, note=note)
     others = sorted(set(load.statuses()) - {200, 503})
     return _ended(_with(verdict, f"refused with {others}" if others else ""), served.cluster)
 
@@ -125,16 +127,12 @@ def cluster_rolling_update(stage: Stage) -> Verdict:
         verdict = judge("cluster_rolling_update", house, load, calm, note="2 of 2 replicas are the new version's")
         codes.append(second.end(signal.SIGTERM, END_S))
     is_new = len(set(new.values())) == 1 and not set(new.values()) & set(old.values())
-    verdict = _with(_whole(verdict), "" if is_new else f"options {old} before and {new} after")
+    verdict = _with(verdict, "" if is_new else f"options {old} before and {new} after")
     return _with(verdict, f"exit codes {codes}" if any(codes) else "")
 
 
 def _ended(verdict: Verdict, cluster: Own) -> Verdict:
     return _with(verdict, cluster.end())
-
-
-def _whole(verdict: Verdict) -> Verdict:
-    return _with(verdict, f"{verdict.lost} requests were not answered" if verdict.lost else "")
 
 
 def _with(verdict: Verdict, fault: str) -> Verdict:

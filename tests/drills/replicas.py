@@ -8,14 +8,15 @@ import itertools
 import signal
 import threading
 import urllib.request
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from drills.load import Load
 from drills.stage import Stage, postgres
 from drills.verdict import Verdict, judge
-from houses import Server
-from upstream_server import Answer, Scorer, by_words, closing, hanging, saying, scorer, written
+from houses import BODY, Server
+from upstream_server import Answer, Fault, Scorer, by_words, closing, hanging, saying, scorer, written
 
 
 def _port(server: Server) -> int:
@@ -47,23 +48,40 @@ def only_replica_killed(stage: Stage) -> Verdict:
         load.until(lambda: 503 in load.statuses())
         stage.replica(_port(only))
         load.further(stage.requests)
-    return judge("only_replica_killed", house, load, calm, note="until it is back")
+    return judge("only_replica_killed", house, load, calm, losing=True, note="until it is back")
 
 
 def upstream_spoilt(stage: Stage) -> Verdict:
-    """One of two hangs, then answers NaN, then what is no JSON, then closes connections; the other one is well."""
+    """One of two hangs, then answers NaN, then what is no JSON, then closes connections; the other one is well. Before each
+    fault it is well again and has questions, so that each is met by some and not only by its trials."""
     with scorer(logit=by_words) as well, scorer(logit=by_words) as ill:
         house, key = stage.house()
         waits = ("--upstream-timeout-s", "1")
         front = stage.start(house, "--model", "mine", "--backend", f"rerank={well.url},{ill.url}", *waits)
         with Load(lambda: front.url, key, stage.clients) as load:
             calm = load.further(stage.requests)
-            for fault in (hanging, _nan, saying(b"<html>"), closing):
-                ill.broken = fault
-                load.further(stage.requests)
-                ill.quit.set()  # what hangs ends
-                ill.quit.clear()
-        return judge("upstream_spoilt", house, load, calm, note="hangs, NaN, no JSON, closes")
+            met = [_spoilt(ill, fault, load, stage.requests) for fault in (hanging, _nan, saying(b"<html>"), closing)]
+        note = f"hangs, NaN, no JSON, closes: {', '.join(map(str, met))} questions met it"
+        verdict = judge("upstream_spoilt", house, load, calm, note=note)
+        return verdict if all(met) else replace(verdict, faults=(*verdict.faults, "a fault that no question met"))
+
+
+def _spoilt(ill: Scorer, fault: Fault, load: Load, requests: int) -> int:
+    """How many questions met the fault, trials not counted. Afterwards it is well, and asked again."""
+    met = []
+
+    def broken(state: Scorer, body: dict[str, Any]) -> Answer | None:
+        if body.get("query") == BODY["query"]:
+            met.append(body)
+        return fault(state, body)
+
+    ill.broken = broken
+    load.further(requests)
+    ill.broken, asked = None, len(ill.asked)
+    ill.quit.set()  # what hangs ends
+    ill.quit.clear()
+    load.until(lambda: len(ill.asked) > asked)
+    return len(met)
 
 
 def _nan(state: Scorer, body: dict[str, Any]) -> Answer:

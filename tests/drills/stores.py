@@ -113,7 +113,8 @@ def two_sweepers(stage: Stage) -> Verdict:
         load, held = _killed_holding(stage, house, key)
         swept = _swept_at_once(database.url, 4)
         faults = () if sum(swept) == held else (f"{held} holds, and {swept} were released",)
-        verdict = judge("two_sweepers", house, load, [], cut=stage.requests, note=f"{held} holds, released {swept}")
+        note = f"{held} holds, released {swept}"
+        verdict = judge("two_sweepers", house, load, [], cut=stage.requests, losing=True, note=note)
         return replace(verdict, faults=(*verdict.faults, *faults))
 
 

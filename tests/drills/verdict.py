@@ -1,7 +1,7 @@
 """What a drill found, and whether that is as it must be.
 
 Invariant: a verdict without `faults` says that every answer was right and paid for once, that nothing else was paid for, that
-the ledger adds up and that nothing is held.
+nothing was lost where somebody served, that the ledger adds up and that nothing is held.
 """
 
 import time
@@ -57,11 +57,13 @@ def judge(
     *,
     cut: int = 0,
     also: int = 0,
+    losing: bool = False,
     note: str = "",
     patience_s: float = 10.0,
 ) -> Verdict:
     """After the load has ended, while a server of the house runs or none. `cut`: requests that were running when their server
-    was killed: each may have been paid for without its answer. `also`: what else was answered and is to be paid for."""
+    was killed: each may have been paid for without its answer. `also`: what else was answered and is to be paid for. `losing`:
+    for a while nobody serves, so that requests are lost."""
     undisturbed = set(calm)
     after = [one for one in load.done if one not in undisturbed]
     answered, lost = (sum(one.answered is wanted for one in load.done) for wanted in (True, False))
@@ -73,6 +75,8 @@ def judge(
     debits = house.rows("SELECT coalesce(-sum(amount_micros), 0) FROM ledger WHERE kind = 'debit'")[0][0]
     if not answered + also <= charged <= answered + also + cut:
         faults.append(f"{answered + also} answers, and {charged} were paid for")
+    if lost and not losing:
+        faults.append(f"{lost} requests were lost")
     if spent != debits:
         faults.append(f"usage says {spent}, the ledger {debits}")
     if load.wrong:
