@@ -6,7 +6,7 @@ drill's own process. Clients ask once, and send nothing again.
 
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from drills.load import Load, Question, longest_silence, quantile
@@ -87,7 +87,7 @@ def cluster_replica_killed(stage: Stage) -> Verdict:
     verdict = judge(
         "cluster_replica_killed", served.house, load, calm, note=f"2 again after {seconds} s; p99 then {times:.1f} times"
     )
-    return _ended(_with(verdict, "" if times <= _RATIO else f"p99 is more than {_RATIO} times"), served.cluster)
+    return verdict.but("" if times <= _RATIO else f"p99 is more than {_RATIO} times", served.cluster.end())
 
 
 def cluster_only_replica_killed(stage: Stage) -> Verdict:
@@ -102,7 +102,7 @@ def cluster_only_replica_killed(stage: Stage) -> Verdict:
     note = f"no answer for {longest_silence(load.done):.1f} s"
     verdict = judge("cluster_only_replica_killed", served.house, load, calm, losing=True, note=note)
     others = sorted(set(load.statuses()) - {200, 503})
-    return _ended(_with(verdict, f"refused with {others}" if others else ""), served.cluster)
+    return verdict.but(f"refused with {others}" if others else "", served.cluster.end())
 
 
 def cluster_rolling_update(stage: Stage) -> Verdict:
@@ -127,13 +127,5 @@ def cluster_rolling_update(stage: Stage) -> Verdict:
         verdict = judge("cluster_rolling_update", house, load, calm, note="2 of 2 replicas are the new version's")
         codes.append(second.end(signal.SIGTERM, END_S))
     is_new = len(set(new.values())) == 1 and not set(new.values()) & set(old.values())
-    verdict = _with(verdict, "" if is_new else f"options {old} before and {new} after")
-    return _with(verdict, f"exit codes {codes}" if any(codes) else "")
-
-
-def _ended(verdict: Verdict, cluster: Own) -> Verdict:
-    return _with(verdict, cluster.end())
-
-
-def _with(verdict: Verdict, fault: str) -> Verdict:
-    return replace(verdict, faults=(*verdict.faults, *([fault] if fault else [])))
+    changed = "" if is_new else f"options {old} before and {new} after"
+    return verdict.but(changed, f"exit codes {codes}" if any(codes) else "")

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ def disk_full(stage: Stage) -> Verdict:
             () if (refused, ended, paid) == (503, "completed", _LINES) else (f"upload {refused}, batch {ended}, {paid} paid",)
         )
         server.end(signal.SIGTERM)
-        return replace(verdict, faults=(*verdict.faults, *faults))
+        return verdict.but(*faults)
 
 
 def _batch(server: Server, key: str) -> str:
@@ -129,7 +128,7 @@ def clock_jumps(stage: Stage) -> Verdict:
     verdict = judge("clock_jumps", house, load, calm, also=paid, note="+2 h, +2 d, -1 d, back")
     server.end(signal.SIGTERM)
     right = told == [(200, 200), (200, 401), (200, 401), (200, 200), (200, 200)]
-    return replace(verdict, faults=(*verdict.faults, *(() if right else (f"kept answer and token: {told}",))))
+    return verdict.but("" if right else f"kept answer and token: {told}")
 
 
 def _both(server: Server, key: str, token: str) -> tuple[int, int]:

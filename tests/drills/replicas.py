@@ -8,7 +8,6 @@ import itertools
 import signal
 import threading
 import urllib.request
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,8 +61,7 @@ def upstream_spoilt(stage: Stage) -> Verdict:
             calm = load.further(stage.requests)
             met = [_spoilt(ill, fault, load, stage.requests) for fault in (hanging, _nan, saying(b"<html>"), closing)]
         note = f"hangs, NaN, no JSON, closes: {', '.join(map(str, met))} questions met it"
-        verdict = judge("upstream_spoilt", house, load, calm, note=note)
-        return verdict if all(met) else replace(verdict, faults=(*verdict.faults, "a fault that no question met"))
+        return judge("upstream_spoilt", house, load, calm, note=note).but("" if all(met) else "a fault that no question met")
 
 
 def _spoilt(ill: Scorer, fault: Fault, load: Load, requests: int) -> int:

@@ -115,7 +115,7 @@ def two_sweepers(stage: Stage) -> Verdict:
         faults = () if sum(swept) == held else (f"{held} holds, and {swept} were released",)
         note = f"{held} holds, released {swept}"
         verdict = judge("two_sweepers", house, load, [], cut=stage.requests, losing=True, note=note)
-        return replace(verdict, faults=(*verdict.faults, *faults))
+        return verdict.but(*faults)
 
 
 def _killed_holding(stage: Stage, house: House, key: str) -> tuple[Load, int]:
@@ -172,7 +172,7 @@ def two_servers_sweep(stage: Stage) -> Verdict:
     released = [_released(server) for server in servers]
     right = sorted(released) == [0, held] and not any(codes)
     faults = () if right else (f"{held} holds, released {released}, exit codes {codes}",)
-    return replace(verdict, note=f"{held} holds, released {released}", faults=(*verdict.faults, *faults))
+    return replace(verdict, note=f"{held} holds, released {released}").but(*faults)
 
 
 @contextmanager

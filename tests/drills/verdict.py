@@ -6,7 +6,7 @@ nothing was lost where somebody served, that the ledger adds up and that nothing
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from drills.load import Asked, Load, quantile
@@ -29,6 +29,10 @@ class Verdict:
     longest_ms: float
     note: str
     faults: tuple[str, ...]
+
+    def but(self, *faults: str) -> "Verdict":
+        """With these faults too; an empty one is none."""
+        return replace(self, faults=(*self.faults, *filter(None, faults)))
 
     @property
     def line(self) -> dict[str, Any]:
