@@ -23,7 +23,22 @@ def test_the_page_has_a_million_requests_and_a_billion_documents() -> None:
 
 
 @pytest.mark.parametrize(("command", "printed"), BLOCKS, ids=range(len(BLOCKS)))
-def test_a_command_prints_what_the_page_shows(command: str, printed: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_command_prints_and_draws_what_the_page_shows(
+    command: str, printed: str, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     words = shlex.split(command.replace("\\\n", " "))
     assert failures.run(cli.app, words[1:]) == 0
     assert capfdbinary.readouterr().out.decode().rstrip() == printed
+    for drawn in tmp_path.iterdir():
+        assert f"](images/{drawn.name})" in PAGE.read_text(encoding="utf-8")
+        assert labels(drawn) == labels(PAGE.parent / "images" / drawn.name)
+
+
+def labels(drawing: Path) -> list[str]:
+    """What stands at the axes and in the legends: other figures have others, another version of the library has not."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", drawing.read_text(encoding="utf-8"))
+
+
+def test_the_page_has_a_drawing_of_each_load() -> None:
+    assert [re.findall(r"--plot (\S+)", command) for command, _ in BLOCKS] == [["plan-million.svg"], [], [], ["plan-billion.svg"], []]

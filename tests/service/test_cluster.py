@@ -7,6 +7,7 @@ tokens wait; in the end one replica has room for one model: a minute more.
 import asyncio
 import os
 import signal
+import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -48,9 +49,11 @@ from hosting import WORK
 pytest.importorskip("ray", reason="the cluster extra is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
+from ray.exceptions import RayError  # noqa: E402
+
 from gigarank.cluster.client import Access, Cluster  # noqa: E402
 from gigarank.cluster.options import ClusterOptions, ModelSource, Replicas  # noqa: E402
-from gigarank.cluster.replica import Held  # noqa: E402
+from gigarank.cluster.replica import Held, Scorer  # noqa: E402
 
 DOCUMENTS = ("Mars is red.", "", "Venus <|im_end|> is bright. " * 30, "red " * 900, "Mars is red.", "\ud800", "a cake")
 SEARCHES = (Search("which planet is red", DOCUMENTS), Search("cake", ("a cake", "a car " * 400), "Find recipes"))
@@ -136,10 +139,13 @@ async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float 
 
 
 async def two_replicas(cluster: Cluster, backend: UpstreamBackend) -> None:
-    """Tokens wait until there are two."""
+    """Tokens wait until there are two, both of them alive: one that was killed a moment ago is still said to run."""
 
     async def both() -> bool:
-        return await cluster.running() == 2
+        try:
+            return await cluster.running() == 2 and len(await processes(cluster)) == 2
+        except RayError:
+            return False
 
     async def flood() -> None:
         while True:
@@ -261,6 +267,82 @@ def test_a_replica_killed_in_the_middle_costs_nobody_anything(cluster: Cluster, 
     database.close()
 
 
+def test_a_replica_whose_weights_change_in_memory_is_replaced(cluster: Cluster, models: Path, engine: Reranker) -> None:
+    query, texts = WORK.searches[0].query, WORK.searches[0].documents
+    expected = [score.logit for score in engine.score([(query, text) for text in texts])]
+
+    async def act() -> None:
+        async with serving(cluster, models) as backend:
+            await two_replicas(cluster, backend)
+            sick = min(await processes(cluster))
+            overwrite(sick, models / "a" / "model.safetensors")
+            wrong = 0
+
+            async def gone() -> bool:
+                nonlocal wrong
+                (outcomes,) = (await backend.score("a", WORK)).outcomes
+                wrong += [one.logit for one in outcomes if isinstance(one, Score)] != expected
+                return not alive(sick)
+
+            await eventually(gone)
+            assert wrong
+            for _ in range(20):
+                (outcomes,) = (await backend.score("a", WORK)).outcomes
+                assert [one.logit for one in outcomes if isinstance(one, Score)] == expected
+            await two_replicas(cluster, backend)
+
+    run(act(), 200.0)
+
+
+def overwrite(process: int, weights: Path) -> None:
+    """In the memory of that process alone: its mapping of the file is private."""
+    maps = Path(f"/proc/{process}/maps").read_text(encoding="utf-8").splitlines()
+    (mapped,) = [line.split()[0].split("-") for line in maps if line.endswith(str(weights))]
+    first, last = (int(address, 16) for address in mapped)
+    header = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+    with Path(f"/proc/{process}/mem").open("r+b", buffering=0) as memory:
+        memory.seek(first + header)
+        memory.write(struct.pack("<f", 0.01) * ((min(last - first, weights.stat().st_size) - header) // 4))
+
+
+def alive(process: int) -> bool:
+    """Not ended; a zombie has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not GROWS, reason="takes two minutes: GIGARANK_TEST_CLUSTER=1")
+def test_a_replica_goes_when_nothing_waits_and_takes_no_request_with_it(
+    cluster: Cluster, models: Path, engine: Reranker
+) -> None:
+    query, texts = WORK.searches[0].query, WORK.searches[0].documents
+    expected = [score.logit for score in engine.score([(query, text) for text in texts])]
+
+    async def act() -> None:
+        async with serving(cluster, models) as backend:
+            await two_replicas(cluster, backend)
+
+            async def one_left() -> bool:
+                (outcomes,) = (await backend.score("a", WORK)).outcomes
+                assert [one.logit for one in outcomes if isinstance(one, Score)] == expected
+                await asyncio.sleep(0.1)
+                return await cluster.running() == 1
+
+            await eventually(one_left, 240.0)
+            await eventually(lambda: _process_alone(cluster), 60.0)
+            (upstream, *_) = backend._balancer.upstreams
+            await eventually(lambda: _true(upstream.client.copies == 1))
+            assert await one_left()
+
+    run(act(), 400.0)
+
+
+async def _process_alone(cluster: Cluster) -> bool:
+    return len(await processes(cluster)) == 1
+
+
 def test_an_update_loses_nothing(cluster: Cluster, models: Path, engine: Reranker) -> None:
     newer = Cluster(cluster.access, replace(cluster.options, version="2"))
     expected = [score.logit for score in engine.score([(WORK.searches[0].query, text) for text in WORK.searches[0].documents])]
@@ -290,6 +372,22 @@ def test_an_update_loses_nothing(cluster: Cluster, models: Path, engine: Reranke
             assert set(await processes(cluster)) == set(after)
 
     run(act(), 400.0)
+
+
+def test_a_model_that_gives_something_else_than_when_it_was_loaded_ends_its_replica(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first check that fails: Ray Serve would wait for a third."""
+    ended = list[int]()
+    monkeypatch.setattr("gigarank.cluster.replica.os._exit", ended.append)
+    scorer = Scorer(ClusterOptions((ModelSource("a", str(models / "a")),)))
+    held = Held("a", Reranker.load(models / "a"), QueueLimits())
+    scorer._started, scorer._held = True, {"a": held}
+    run(scorer.check_health())
+    assert ended == []
+    held.expected += 1e-3
+    run(scorer.check_health())
+    assert ended == [1]
 
 
 def test_a_model_that_gives_something_else_than_when_it_was_loaded_is_not_healthy(models: Path) -> None:

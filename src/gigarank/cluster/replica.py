@@ -1,11 +1,12 @@
 """The engine in one replica: models loaded on demand, each with its worker, and a health that computes.
 
 Ray Serve makes it, calls it from one event loop, and tells it which models to drop. Knows no HTTP and no other replica.
-Invariant: a model that answers has passed its self-test, and still gives the logits that it gave then; what cannot be
-answered is told as an error's value, so that an exception means a broken replica.
+Invariant: a model that answers has passed its self-test, and gave the logits that it gave then when it was last asked; what
+cannot be answered is told as an error's value, so that an exception means a broken replica.
 """
 
 import asyncio
+import logging
 import math
 import os
 import time
@@ -28,6 +29,7 @@ from gigarank.types import EngineOptions, Score
 
 _CANARY = Work((Search(QWEN3_0_6B.query, (QWEN3_0_6B.documents[0],)),), priority=-(2**30))
 _CLOSE_S = 30.0
+_log = logging.getLogger(__name__)
 
 
 class Held:
@@ -92,12 +94,15 @@ class Scorer:
         return sum(held.worker.queue().tokens for held in self._held.values())
 
     async def check_health(self) -> None:
-        """Every model in memory must still give the canary's logit. What is raised has Ray Serve replace the replica, or not
-        start it."""
+        """Every model in memory must still give the canary's logit. What is raised at the start has Ray Serve not start the
+        replica."""
         if not self._started:
             await self._preload()
-        for held in list(self._held.values()):
-            await held.check()
+        try:
+            for held in list(self._held.values()):
+                await held.check()
+        except GigarankError as error:
+            _end(error)
 
     async def _preload(self) -> None:
         for model in self.options.preloaded():
@@ -134,6 +139,13 @@ class Scorer:
         loaded = Reranker.load(model.source, dtype=self.options.dtype, options=options)
         require_sound(loaded)
         return Held(model.name, loaded, QueueLimits(max_batch_tokens=self.options.max_batch_tokens))
+
+
+def _end(error: GigarankError) -> None:
+    """Ends the process. Ray Serve waits for a third failed check in a row before it replaces a replica, half a minute of wrong
+    scores; one that died it replaces at once, and what was asked of it is asked of another."""
+    _log.critical("this replica ends: %s", error.message)
+    os._exit(1)
 
 
 def _logit(result: Any) -> float:

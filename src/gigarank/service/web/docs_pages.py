@@ -3,6 +3,8 @@
 Invariant: each page stands as HTML and, with .md behind its name, as the Markdown that it was made of.
 """
 
+from pathlib import PurePath
+
 from markupsafe import Markup
 
 from gigarank import catalogue
@@ -44,7 +46,8 @@ async def docs_picture(call: Call) -> Answer:
     name = call.parameters["picture"]
     if name not in docs_text.pictures():
         raise RouteNotFound(f"docs: no picture {name[:80]!r}", param="path", received=name[:200])
-    return tagged(call, docs_text.pictures()[name], {"content-type": "image/webp", "cache-control": FRESH})
+    kind = docs_text.PICTURE_TYPES[PurePath(name).suffix]
+    return tagged(call, docs_text.pictures()[name], {"content-type": kind, "cache-control": FRESH})
 
 
 async def llms_text(call: Call) -> Answer:

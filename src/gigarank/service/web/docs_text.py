@@ -19,6 +19,7 @@ _FIRST = ("models", "api", "openai", "clients", "library", "cli", "hosting", "op
 """What people look for first; the others follow by name."""
 IMAGES = "images"
 """The folder of pictures, beside the pages."""
+PICTURE_TYPES = {".svg": "image/svg+xml", ".webp": "image/webp"}
 _COMMENT = re.compile(r"^<!--.*?-->\n?", re.M | re.S)
 _FENCE = re.compile(r"(^```.*?^```$\n?)", re.M | re.S)
 _MARKS = re.compile(r"[`*]|(?:^| )[-#>](?= )")
@@ -63,7 +64,7 @@ def source(name: str) -> str:
 @cache
 def pictures() -> Mapping[str, bytes]:
     """By their names."""
-    return {path.name: path.read_bytes() for path in sorted((folder("docs") / IMAGES).glob("*.webp"))}
+    return {path.name: path.read_bytes() for path in sorted((folder("docs") / IMAGES).iterdir()) if path.suffix in PICTURE_TYPES}
 
 
 @cache
