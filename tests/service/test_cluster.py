@@ -51,6 +51,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 from ray.exceptions import RayError  # noqa: E402
 
+from gigarank.cluster.application import application, has_room
 from gigarank.cluster.client import Access, Cluster  # noqa: E402
 from gigarank.cluster.options import ClusterOptions, ModelSource, Replicas  # noqa: E402
 from gigarank.cluster.replica import Held, Scorer  # noqa: E402
@@ -341,6 +342,16 @@ def test_a_replica_goes_when_nothing_waits_and_takes_no_request_with_it(
 
 async def _process_alone(cluster: Cluster) -> bool:
     return len(await processes(cluster)) == 1
+
+
+def test_an_update_starts_a_new_replica_first_where_there_is_room_for_it() -> None:
+    options = ClusterOptions((ModelSource("a", "a"),), Replicas(1, 2, cpus=2, gpus=1.0))
+    assert has_room([{"CPU": 1.0, "GPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}], options.replicas)
+    assert not has_room([], options.replicas)
+    assert not has_room([{"CPU": 1.0, "GPU": 8.0}, {"CPU": 64.0}], options.replicas)  # none has both
+    assert has_room([{"CPU": 2.0}], replace(options.replicas, gpus=0.0))
+    for room, percent in ((True, 1), (False, 0)):
+        assert application(options, room)._bound_deployment._deployment_config.max_surge_percent == percent
 
 
 def test_an_update_loses_nothing(cluster: Cluster, models: Path, engine: Reranker) -> None:

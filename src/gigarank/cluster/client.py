@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 import ray
 from ray import serve
+from ray._private.state import available_resources_per_node  # ray.available_resources() adds up what no node has together
 from ray.exceptions import RayError
 from ray.serve.config import ProxyLocation
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
-from gigarank.cluster.application import application
+from gigarank.cluster.application import application, has_room
 from gigarank.cluster.options import APPLICATION, DEPLOYMENT, LOCAL, ClusterOptions, check_address
 from gigarank.engine.portion import Portion
 from gigarank.engine.work import Tier
@@ -86,7 +87,8 @@ class Cluster:
 
     def deploy(self) -> None:
         """Has the cluster run these options; replicas of others are replaced one after the other. Does not wait."""
-        target = serve.RunTarget(application(self.options), name=self.access.application, route_prefix=None)
+        room = has_room(available_resources_per_node().values(), self.options.replicas)
+        target = serve.RunTarget(application(self.options, room), name=self.access.application, route_prefix=None)
         serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
     async def close(self) -> None:
