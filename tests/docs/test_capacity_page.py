@@ -41,4 +41,5 @@ def labels(drawing: Path) -> list[str]:
 
 
 def test_the_page_has_a_drawing_of_each_load() -> None:
-    assert [re.findall(r"--plot (\S+)", command) for command, _ in BLOCKS] == [["plan-million.svg"], [], [], ["plan-billion.svg"], []]
+    drawn = {number: re.findall(r"--plot (\S+)", command) for number, (command, _) in enumerate(BLOCKS)}
+    assert {number: names for number, names in drawn.items() if names} == {0: ["plan-million.svg"], 3: ["plan-billion.svg"]}

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 from ray.exceptions import RayError  # noqa: E402
 
-from gigarank.cluster.application import application, has_room
+from gigarank.cluster.application import application, has_room  # noqa: E402
 from gigarank.cluster.client import Access, Cluster  # noqa: E402
 from gigarank.cluster.options import ClusterOptions, ModelSource, Replicas  # noqa: E402
 from gigarank.cluster.replica import Held, Scorer  # noqa: E402

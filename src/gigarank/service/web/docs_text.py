@@ -64,7 +64,8 @@ def source(name: str) -> str:
 @cache
 def pictures() -> Mapping[str, bytes]:
     """By their names."""
-    return {path.name: path.read_bytes() for path in sorted((folder("docs") / IMAGES).iterdir()) if path.suffix in PICTURE_TYPES}
+    files = sorted((folder("docs") / IMAGES).iterdir())
+    return {path.name: path.read_bytes() for path in files if path.suffix in PICTURE_TYPES}
 
 
 @cache
