@@ -207,7 +207,7 @@ class AccountGate:
                 repeats.finish(connection, repeat, kept, meter.now)
 
         if uses or repeat is not None:
-            await self._house.database.run(work)
+            await self._house.groups.run(meter.tenant.account_id, work)
         meter.settled()
         cost = {"x-gigarank-cost-usd": usd(sum(use.amount_micros for use in uses))} if uses else {}
         return replace(answer, body=body, headers={**answer.headers, **cost})

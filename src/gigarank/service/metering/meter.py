@@ -18,6 +18,7 @@ from gigarank.service.credits.prices import price_of
 from gigarank.service.credits.schemas import Hold, Price, Use
 from gigarank.service.credits.service import release, reserve
 from gigarank.service.db import Database
+from gigarank.service.group_commit import GroupCommit
 from gigarank.service.ids import new_id
 from gigarank.service.metering.limits import RateLimiter
 from gigarank.service.metering.owed import Owed
@@ -35,9 +36,11 @@ class House:
     limiter: RateLimiter
     owner: str
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
+    groups: GroupCommit = field(init=False)
     owed: Owed = field(init=False)
 
     def __post_init__(self) -> None:
+        self.groups = GroupCommit(self.database)
         self.owed = Owed(self.database)
 
     def retirement(self, state: ModelState) -> Retirement | None:
@@ -114,7 +117,7 @@ class Meter:
             reserve(connection, hold, self.now)
             self._hold(bill)
 
-        self.house.database.call(work)
+        self.house.groups.call(tenant.account_id, work)
 
     def _hold(self, bill: Bill) -> None:
         """Before the hold is committed, so that `close` waits for it, or it is rolled back: a hold to be given back afterwards
