@@ -130,7 +130,7 @@ class Database:
         """`transaction`, without holding up the event loop. Cancelling the caller does not undo what has begun."""
         return await asyncio.wrap_future(self._threads.submit(self.transaction, work))
 
-    def begin(self, run: Callable[[], None]) -> None:
+    def submit(self, run: Callable[[], None]) -> None:
         """On a thread of the database's, where `transaction` keeps its connection; `close` waits for it. Raises RuntimeError
         once it is closing."""
         self._threads.submit(run)

@@ -8,7 +8,7 @@ groups wait for each other; work that fails takes no other's with it.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,23 @@ T = TypeVar("T")
 class _Waiting:
     work: Work[Any]
     future: "Future[Any]" = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class _Telling:
+    """What is raised in the block ends here, and `group` is told of it, if `whether`."""
+
+    group: Sequence[_Waiting]
+    whether: Callable[[BaseException], bool]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if error is not None and self.whether(error):
+            for one in self.group:
+                one.future.set_exception(error)
+        return True
 
 
 class GroupCommit:
@@ -51,7 +68,7 @@ class GroupCommit:
         asked = _Waiting(work)
         with self._lock:
             if account_id not in self._waiting:
-                self._database.begin(lambda: self._serve(account_id))
+                self._database.submit(lambda: self._serve(account_id))
                 self._waiting[account_id] = deque()
             self._waiting[account_id].append(asked)
         return asked.future
@@ -63,7 +80,7 @@ class GroupCommit:
             if not self._some(account_id):
                 return
             with suppress(RuntimeError):
-                self._database.begin(lambda: self._serve(account_id))
+                self._database.submit(lambda: self._serve(account_id))
                 return
 
     def _next(self, account_id: str) -> Sequence[_Waiting]:
@@ -79,39 +96,24 @@ class GroupCommit:
             return account_id in self._waiting
 
     def _commit(self, group: Sequence[_Waiting]) -> None:
-        if len(group) > 1 and self._together(group):
-            return
+        if len(group) > 1:
+            self._together(group)
         for one in group:
-            self._alone(one)
+            if not one.future.done():
+                with _Telling([one], lambda _: True):
+                    one.future.set_result(self._database.transaction(one.work))
 
-    def _together(self, group: Sequence[_Waiting]) -> bool:
-        """False: one of them failed, nothing is done, and each is to be done alone."""
-        broken = False
+    def _together(self, group: Sequence[_Waiting]) -> None:
+        """Where one of them fails nothing is done and nobody is told: each is to be done alone. Not so where the database is
+        silent, or it is the commit that fails, which may have happened."""
+        worked = False
 
         def work(connection: Connection) -> list[Any]:
-            nonlocal broken
-            try:
-                return [one.work(connection) for one in group]
-            except BaseException:
-                broken = True
-                raise
+            nonlocal worked
+            results = [one.work(connection) for one in group]
+            worked = True
+            return results
 
-        try:
-            results = self._database.transaction(work)
-        except BaseException as error:  # noqa: BLE001 - it is whoever asked that is told
-            if broken and not isinstance(error, DatabaseUnavailable):
-                return False
-            for one in group:
-                one.future.set_exception(error)
-            return True
-        for one, result in zip(group, results, strict=True):
-            one.future.set_result(result)
-        return True
-
-    def _alone(self, one: _Waiting) -> None:
-        try:
-            result = self._database.transaction(one.work)
-        except BaseException as error:  # noqa: BLE001 - it is whoever asked that is told
-            one.future.set_exception(error)
-        else:
-            one.future.set_result(result)
+        with _Telling(group, lambda error: worked or isinstance(error, DatabaseUnavailable)):
+            for one, result in zip(group, self._database.transaction(work), strict=True):
+                one.future.set_result(result)
