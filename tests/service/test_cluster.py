@@ -301,9 +301,12 @@ def overwrite(process: int, weights: Path) -> None:
     (mapped,) = [line.split()[0].split("-") for line in maps if line.endswith(str(weights))]
     first, last = (int(address, 16) for address in mapped)
     header = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
-    with Path(f"/proc/{process}/mem").open("r+b", buffering=0) as memory:
-        memory.seek(first + header)
-        memory.write(struct.pack("<f", 0.01) * ((min(last - first, weights.stat().st_size) - header) // 4))
+    try:
+        with Path(f"/proc/{process}/mem").open("r+b", buffering=0) as memory:
+            memory.seek(first + header)
+            memory.write(struct.pack("<f", 0.01) * ((min(last - first, weights.stat().st_size) - header) // 4))
+    except PermissionError:
+        pytest.skip("the system lets nobody write in another process's memory")
 
 
 def alive(process: int) -> bool:
