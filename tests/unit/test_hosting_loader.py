@@ -10,11 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from gigarank import catalogue
-from gigarank.engine.store import Checkpoint
 from gigarank.engine.trial import require_sound
 from gigarank.errors import CheckpointError
 from gigarank.model.weights import expected_shapes
-from gigarank.service.hosting import loader as loading
 from gigarank.service.hosting import machine
 from gigarank.service.hosting.loader import EngineLoader, measured_bytes, weight_bytes
 from gigarank.service.hosting.specs import ModelSpec
@@ -76,12 +74,6 @@ def test_a_catalogue_model_that_is_not_here_is_described_without_a_network(
     assert facts.read_bytes_per_s == 0.0
     assert facts.max_pair_tokens == 32_768
     assert EngineLoader(device="cpu").survey(ModelSpec("e", "qwen3-embedding-0.6b")).kind == "embedder"
-
-
-@pytest.mark.parametrize(("prefix", "kind"), [("model.", "reranker"), ("", "embedder")])
-def test_without_another_sign_the_tensors_names_tell_the_kind(tmp_path: Path, prefix: str, kind: str) -> None:
-    save_file({f"{prefix}norm.weight": torch.zeros(2)}, tmp_path / "model.safetensors")
-    assert loading._kind(Checkpoint("x", tmp_path, None, "folder")) == kind
 
 
 def test_a_containers_limit_counts(tmp_path: Path) -> None:

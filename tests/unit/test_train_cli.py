@@ -342,6 +342,37 @@ def test_teach_adds_a_blend_of_scores_and_goes_on_from_its_journal(capfd: pytest
     assert rows("again.jsonl")[0]["scores"] != first["scores"]
 
 
+def test_a_reranker_teaches_its_logits_by_each_rows_instruction(capfd: pytest.CaptureFixture[str], base: Path) -> None:
+    asked = {"query": "red fish", "instruction": "Find rivers", "documents": ["fish", "stone river"], "labels": [1, 0]}
+    plain = {"query": "red fish", "documents": ["fish"], "labels": [1]}
+    given = write("rows.jsonl", asked, plain)
+    train(capfd, "prepare", "teach", given, "--teacher", str(base), "--raw", "--output", "out.jsonl")
+    model = Reranker.load(base)
+    pairs = [Pair("red fish", "fish", "Find rivers"), Pair("red fish", "stone river", "Find rivers"), Pair("red fish", "fish")]
+    first, second, third = (model.score([pair])[0].logit for pair in pairs)
+    assert [row["scores"] for row in rows("out.jsonl")] == [
+        [pytest.approx(first), pytest.approx(second)],
+        [pytest.approx(third)],
+    ]
+    assert first != pytest.approx(third, abs=1e-3), "the instruction matters"
+    done = train(
+        capfd,
+        "prepare",
+        "teach",
+        given,
+        "--teacher",
+        str(base),
+        "--dtype",
+        "bf16",
+        "--raw",
+        "--output",
+        "half.jsonl",
+        "--journal",
+        "out.jsonl.journal",
+    )
+    assert done["known"] == 0 and rows("half.jsonl")[1]["scores"] != rows("out.jsonl")[1]["scores"]
+
+
 def test_the_likelihood_is_that_of_the_untrained_base() -> None:
     default = next(field.default for field in dataclasses.fields(TeachCommand) if field.name == "model")
     model = catalogue.find(str(default))
@@ -389,7 +420,7 @@ def test_teach_refuses_weights_and_names_before_it_loads_a_model(capfd: pytest.C
     assert "weight: one a teacher is needed, 1 in all, not 2" in refused(
         capfd, *asked, "bm25", "--weight", "1", "--weight", "2"
     )
-    assert "nano is no embedder" in refused(capfd, *asked, "nano")
+    assert "bm26" in refused(capfd, *asked, "bm26")
     assert "weight: must be above 0, not -1.0" in refused(capfd, *asked, "bm25", "--weight", "-1")
     assert not Path("out.jsonl").exists() and not Path("out.jsonl.journal").exists()
 

@@ -4,7 +4,6 @@ Knows which name is which teacher. Invariant: names and weights are refused befo
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gigarank.cli.command import Debug, Json
-from gigarank.cli.loading import LoadOptions, check_kind, fetch, load_embedder
+from gigarank.cli.loading import LoadOptions, fetch, load_embedder, load_reranker
 from gigarank.cli.progress import CountBar, waiting
 from gigarank.cli.train_output import require_new, require_packages, tell, write_rows
 from gigarank.cli.train_prepare import Inputs, Output, corpus_texts, imported
@@ -35,7 +34,7 @@ class TeachCommand:
     teacher: Annotated[
         list[str],
         typer.Option(
-            help="query-likelihood, bm25, labels, or an embedding model's hub id or folder; several are blended.",
+            help="A reranker or an embedding model (name, hub id, folder), query-likelihood, bm25, labels; several: blended.",
             show_default=False,
         ),
     ]
@@ -45,8 +44,8 @@ class TeachCommand:
     scale: Annotated[float, typer.Option(help="What the blended scores are multiplied by.")] = 1.0
     raw: Annotated[bool, typer.Option("--raw", help="One teacher's scores as they are, not standardised by query.")] = False
     model: Annotated[str, typer.Option(help="Whose likelihood: a model's name, a hub id or a folder.")] = "nano-base"
-    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of query-likelihood's model.")] = "fp32"
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where query-likelihood computes.")] = "cpu"
+    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of query-likelihood's model and of rerankers.")] = "fp32"
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where these compute.")] = "cpu"
     max_document_tokens: Annotated[int, typer.Option(min=1, help="Of a passage that query-likelihood reads.")] = 256
     corpus: Annotated[
         list[Path] | None,
@@ -78,8 +77,6 @@ def teach(options: TeachCommand) -> None:
     from gigarank.training import teaching
 
     blend = teaching.Blend(weights, options.scale, options.raw)
-    for name in options.teacher:
-        check_kind(name, "embedder")
     rows = list(imported(options.files))
     teachers = [_teacher(name, options, rows) for name in options.teacher]
     journal = options.journal or options.output.with_name(options.output.name + ".journal")
@@ -98,7 +95,7 @@ def _teacher(name: str, options: TeachCommand, rows: "Sequence[Row]") -> "Teache
         BM25: lambda: teaching.Bm25(rows, [text for path in options.corpus or () for text in corpus_texts(path)]),
         LIKELIHOOD: lambda: _likelihood(options),
     }
-    return known[name]() if name in known else _cosine(name)
+    return known[name]() if name in known else _model(name, options)
 
 
 def _likelihood(options: TeachCommand) -> "Teaches":
@@ -110,21 +107,30 @@ def _likelihood(options: TeachCommand) -> "Teaches":
         return QueryLikelihood.load(checkpoint, chosen)
 
 
-def _cosine(name: str) -> "Teaches":
-    """Ours where the engine knows the architecture, else sentence-transformers' own."""
-    from gigarank.model.config import MODEL_TYPES
-    from gigarank.training.teaching import Cosine
+def _model(name: str, options: TeachCommand) -> "Teaches":
+    """Ours where the engine knows the architecture, else sentence-transformers' own, which makes vectors."""
+    from gigarank.engine.headers import kind_of
+    from gigarank.training.teaching import Cosine, Relevance
 
-    config = Path(name).expanduser() / "config.json"
-    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type") if config.is_file() else None
-    if kind is None or kind in MODEL_TYPES:
+    if _is_foreign(Path(name).expanduser()):
+        require_packages("bench", "sentence_transformers")
+        from gigarank.engine.identity import fingerprint
+
+        with waiting(f"loading {name}"):
+            return Cosine(_Foreign(name), fingerprint(Path(name).expanduser()))
+    if kind_of(fetch(name, None)) == "embedder":
         model = load_embedder(LoadOptions(model=name))
         return Cosine(model, model.fingerprint)
-    require_packages("bench", "sentence_transformers")
-    from gigarank.engine.identity import fingerprint
+    return Relevance(load_reranker(LoadOptions(model=name, dtype=options.dtype, device=options.device)))
 
-    with waiting(f"loading {name}"):
-        return Cosine(_Foreign(name), fingerprint(config.parent))
+
+def _is_foreign(folder: Path) -> bool:
+    from gigarank.engine.json_file import read_json
+    from gigarank.model.config import MODEL_TYPES
+
+    config = folder / "config.json"
+    kind = read_json(config).get("model_type") if config.is_file() else None
+    return kind is not None and kind not in MODEL_TYPES
 
 
 class _Foreign:

@@ -1,8 +1,8 @@
 """A teacher's scores for rows, and several teachers' as one: what distillation learns from.
 
 What a teacher said goes into a journal, a line a row, so that a run that was ended goes on where it was, and another mix of the
-same teachers asks nothing again. Knows rows; a teacher by what it promises. Invariant: the rows' texts, labels and order stay;
-a row's scores are one a document.
+same teachers asks nothing again. Knows rows and the engine's reranker; other teachers by what they promise. Invariant: the
+rows' texts, labels and order stay; a row's scores are one a document.
 """
 
 import hashlib
@@ -16,11 +16,12 @@ from typing import Any, Protocol
 
 from gigarank.engine import bm25
 from gigarank.engine.fusion import standardise
+from gigarank.engine.reranker import Reranker
 from gigarank.errors import InvalidInput, NonFiniteScore
 from gigarank.training.lines import cut_torn_line, read_lines
 from gigarank.training.mining import Embeds, corpus_of
 from gigarank.training.rows import Row
-from gigarank.types import Progress
+from gigarank.types import Pair, Progress
 
 CHUNK = 32
 """Rows that are taught together and reach the disk together."""
@@ -80,6 +81,20 @@ class Cosine:
             [float(one) for one in vectors[[places[document] for document in row.documents]] @ queries[number]]
             for number, row in enumerate(rows)
         ]
+
+
+class Relevance:
+    """The logit of yes over no by a reranker, with the row's instruction: what a smaller one learns of a larger."""
+
+    def __init__(self, model: Reranker) -> None:
+        self._model = model
+        numerics = f"{model.numerics.dtype} {model.max_pair_tokens}"
+        self.identity = f"relevance {model.fingerprint} {model.prompt.id} {numerics}"
+
+    def teach(self, rows: Sequence[Row]) -> Sequence[Sequence[float]]:
+        pairs = [Pair(row.query, document, row.instruction) for row in rows for document in row.documents]
+        logits = iter([score.logit for score in self._model.score(pairs)])
+        return [[next(logits) for _ in row.documents] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,11 @@ The one seam between hosting and checkpoints: a test or another store of models 
 the engine; no budget, no requests. Invariant: a survey opens no tensor, and what `load` gives may be served.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,13 +16,13 @@ from torch import Tensor
 from gigarank import catalogue
 from gigarank.engine.download import DownloadProgress
 from gigarank.engine.embedder import Embedder
+from gigarank.engine.headers import kind_of, tensors_of
 from gigarank.engine.loading import pair_limit, read_config
 from gigarank.engine.numerics import choose_numerics, matrix_bytes
 from gigarank.engine.reranker import Reranker, choose_prompt
 from gigarank.engine.score_cache import ScoreCache
 from gigarank.engine.store import Checkpoint, locate, present
 from gigarank.engine.trial import require_sound
-from gigarank.errors import CheckpointError
 from gigarank.model.config import ModelConfig
 from gigarank.model.linear import PackedLinear, PlainLinear
 from gigarank.model.quantized import QuantizedLinear
@@ -38,7 +37,6 @@ Model = Reranker | Embedder
 
 _ITEM_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 _AS_STORED = ("embed_tokens.weight", "lm_head.weight")  # these keep the checkpoint's dtype
-_MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class EngineLoader:
 
     def load(self, spec: ModelSpec, progress: DownloadProgress) -> Model:
         checkpoint = locate(spec.source, progress=progress)
-        kind = spec.kind or _kind(checkpoint)
+        kind = spec.kind or kind_of(checkpoint)
         loading = Reranker.load if kind == "reranker" else Embedder.load
         model = loading(spec.source, device=self.device, dtype=self.dtype, options=self.options)
         require_sound(model)
@@ -134,7 +132,7 @@ class EngineLoader:
 
     def _of_checkpoint(self, spec: ModelSpec, checkpoint: Checkpoint) -> Facts:
         numerics, known = choose_numerics(self.device, self.dtype), checkpoint.model
-        kind = spec.kind or _kind(checkpoint)
+        kind = spec.kind or kind_of(checkpoint)
         files = sorted(checkpoint.folder.glob("*.safetensors"))
         prompt = choose_prompt(checkpoint, self.options) if kind == "reranker" else None
         return Facts(
@@ -155,7 +153,7 @@ def weight_bytes(files: Iterable[Path], item_bytes: int) -> int:
     """What the tensors of safetensors files take in memory, in a dtype of `item_bytes`. Reads headers only."""
     total = 0
     for file in files:
-        for name, (dtype, numbers) in _header(file).items():
+        for name, (dtype, numbers) in tensors_of(file).items():
             stored = _ITEM_BYTES.get(dtype, item_bytes)
             total += numbers * (stored if name.endswith(_AS_STORED) else item_bytes)
     return total
@@ -177,25 +175,3 @@ def _tensors(model: Model) -> Iterator[Tensor]:
             yield linear.scales
         if linear.bias is not None:
             yield linear.bias
-
-
-def _kind(checkpoint: Checkpoint) -> Kind:
-    """The catalogue's word, else the layout's (1_Pooling), else the names': an embedder's have no 'model.' before them."""
-    if checkpoint.model is not None:
-        return checkpoint.model.kind
-    if (checkpoint.folder / "1_Pooling").is_dir():
-        return "embedder"
-    names = [name for file in checkpoint.folder.glob("*.safetensors") for name in _header(file)]
-    return "reranker" if any(name.startswith("model.") for name in names) else "embedder"
-
-
-def _header(file: Path) -> dict[str, tuple[str, int]]:
-    """Tensors by name: dtype, and how many numbers. Source of the layout: safetensors' README."""
-    try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            raw: dict[str, Any] = json.loads(opened.read(min(length, _MOST_HEADER_BYTES)))
-        tensors = {name: tensor for name, tensor in raw.items() if name != "__metadata__"}
-        return {name: (tensor["dtype"], math.prod(tensor["shape"])) for name, tensor in tensors.items()}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file}: its header cannot be read as safetensors: {error}", param="model") from error
