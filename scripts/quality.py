@@ -26,8 +26,8 @@ from gigarank.evaluation.task import slug
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "quality.md"
 SETS = Path(__file__).with_name("quality_sets.toml")
-SETTINGS, TOKENS = ("--fuse", "--dtype", "bf16"), 384
-QUERIES, CANDIDATES, FULL = 60, 10, ("--full",)
+SETTINGS, TOKENS = ("--fuse", "--dtype", "bf16"), 2048
+QUERIES, CANDIDATES, FULL = 60, 50, ("--full",)
 _MARKED = r"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
 
 
