@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import adapters
 from gigarank.evaluation.beir import read_beir
 from gigarank.model.adapter import AdapterConfig, parse_adapter
 from gigarank.training.recipe import read_recipe
@@ -151,26 +150,6 @@ def test_layers_that_are_not_there_or_all_of_them_are_refused(tmp_path: Path, dr
     with pytest.raises(SystemExit):
         program("drop_layers").main([str(given), "--drop", drop, "--output", str(tmp_path / "cut")])
     assert not (tmp_path / "cut").exists()
-
-
-def test_layers_that_change_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = adapters.write_folder(tmp_path / "whole")
-    config = json.loads((given / "config.json").read_text())
-    tensors = load_file(given / "model.safetensors")
-    template = {name: tensor for name, tensor in tensors.items() if ".layers.0." in name}
-    for place in range(1, 5):  # five layers, of which the second and third add nothing to what they are given
-        for name, tensor in template.items():
-            silent = place in (1, 2) and name.endswith(("o_proj.weight", "down_proj.weight"))
-            tensors[name.replace(".0.", f".{place}.")] = torch.zeros_like(tensor) if silent else tensor.clone()
-    save_file(tensors, given / "model.safetensors", metadata={"format": "pt"})
-    (given / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 5}))
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(3, "task")))
-    program("near_layers").main([str(given), str(tmp_path / "rows.jsonl"), "--counts", "1,2,3"])
-    shown = capsys.readouterr().out.splitlines()
-    assert [line.split(" (")[0] for line in shown[:2]] == ["1 layers: 1-1, 0.000", "2 layers: 1-2, 0.000"]
-    assert shown[2].startswith("3 layers: ") and "0.000" not in shown[2]
-    with pytest.raises(SystemExit, match="of 5 layers 1 to 4 can be dropped, not 5"):
-        program("near_layers").main([str(given), str(tmp_path / "rows.jsonl"), "--counts", "5"])
 
 
 def adapter_folder(folder: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
