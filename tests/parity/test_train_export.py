@@ -233,7 +233,17 @@ def test_a_mixture_loads_and_lies_between(tmp_path: Path, three: list[Checkpoint
     assert np.abs(np.subtract(scores(middle), scores(three[0].folder))).max() > 0.01
 
 
-@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, 1.0, 1.0]])
+def test_adapters_are_mixed_as_what_they_make_of_their_base(tmp_path: Path, base: Path) -> None:
+    folders = [adapters.write_adapter(adapters.peft_model(seed=seed), tmp_path / f"{seed}", str(base)) for seed in (0, 1)]
+    checkpoints = [locate(folder) for folder in folders]
+    one, other = (source_of(checkpoint) for checkpoint in checkpoints)
+    found = mixed(checkpoints, [1.0, 3.0], "linear")
+    name = "model.layers.1.self_attn.q_proj.weight"
+    torch.testing.assert_close(found.get(name), (one.get(name) + 3 * other.get(name)) / 4, rtol=0, atol=1e-6)
+    assert (found.get(name) - load_file(base / "model.safetensors")[name]).abs().max() > 1e-3, "not the base as it was"
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, 1.0, 1.0], [1.0, float("nan")], [1.0, float("inf")]])
 def test_shares_that_make_no_sense_are_refused(three: list[Checkpoint], weights: list[float]) -> None:
     with pytest.raises(InvalidInput, match="weights: 2 numbers above 0 are needed"):
         mixed(three[:2], weights, "linear")

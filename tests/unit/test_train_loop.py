@@ -2,6 +2,8 @@
 
 import json
 import math
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gigarank.engine.embedder import Embedder
 from gigarank.engine.reranker import Reranker
-from gigarank.errors import BadFile, CheckpointError, InvalidInput, NonFiniteScore
+from gigarank.errors import BadFile, CheckpointError, DeviceUnavailable, InvalidInput, NonFiniteScore
 from gigarank.training import loop
 from gigarank.training import scorer as scorer_module
+from gigarank.training import trainer as trainer_module
 from gigarank.training.loop import RunOptions, RunResult, run
+from gigarank.training.losses import combined
 from gigarank.training.recipe import read_recipe
 from training import WORDS, row, small_model, write_plain_rows, write_recipe
 
@@ -114,11 +118,15 @@ def test_an_adapter_is_trained_on_from_where_it_was(train: Trains, tmp_path: Pat
     first = train(3).folder
     first.parent.rename(tmp_path / "first")
     start = f"alpha = 8\nstart = {str(tmp_path / 'first' / first.name)!r}"
-    still = train(1, changes={"alpha = 8": start, "0.01": "1e-9"}).folder
+    changes = {"alpha = 8": start, "0.01": "1e-9"}
+    still = train(1, changes=changes).folder
     there = load_file(tmp_path / "first" / first.name / "adapter_model.safetensors")
     for name, value in load_file(still / "adapter_model.safetensors").items():
         torch.testing.assert_close(value, there[name], rtol=0, atol=1e-6)
     assert any(value.any() for name, value in there.items() if "lora_B" in name)
+    save_file({name: value + 1 for name, value in there.items()}, tmp_path / "first" / first.name / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match=r"this run was begun with another lora\.start"):
+        train(1, changes=changes)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +210,8 @@ def test_a_stage_stops_when_the_dev_set_does_not_gain_and_goes_back_to_its_best(
     assert all(torch.equal(final[name], figures.shown[1][name]) for name in final)
     lines = (tmp_path / "out" / "1-first" / "dev.jsonl").read_text().splitlines()
     assert [json.loads(line)["figure"] for line in lines] == [0.5, 0.7, 0.6, 0.65]
+    events = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "1-first")).Reload()
+    assert [event.value for event in events.Scalars("train/dev")] == pytest.approx([0.5, 0.7, 0.6, 0.65])
 
 
 class EndedError(Exception):
@@ -247,6 +257,81 @@ def test_a_loss_that_is_no_number_ends_the_run_and_touches_no_checkpoint(train: 
     kept = load_file(folder / "checkpoint-2" / "adapter_model.safetensors")
     assert all(value.isfinite().all() for value in kept.values())
     assert train(6).stages[0].steps == 6
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_before_the_weights_are(train: Trains, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def steep(losses: Any, judged: Any) -> torch.Tensor:
+        """The same loss, with an infinite slope at the third step: that of a root at 0, times 0."""
+        calls.append(len(calls))
+        found = combined(losses, judged)
+        return found + (0 * judged.answers).sqrt().sum() if len(calls) > 2 * 4 else found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "combined", steep)
+        with pytest.raises(NonFiniteScore, match=r"stage first, step 3: the gradient of causal\..* is no number"):
+            train(3)
+    kept = load_file(tmp_path / "out" / "1-first" / "checkpoint-2" / "adapter_model.safetensors")
+    assert all(value.isfinite().all() for value in kept.values())
+    assert not (tmp_path / "out" / "adapter").exists()
+    assert train(3).stages[0].steps == 3
+
+
+def test_weights_that_are_no_numbers_are_not_written(train: Trains, tmp_path: Path) -> None:
+    def built(*arguments: Any, **options: Any) -> Any:
+        scorer = scorer_module.build(*arguments, **options)
+        load.extend(value.data for name, value in scorer.named_parameters() if "lora_B" in name)
+        return scorer
+
+    def broken(now: int, total: int) -> None:
+        if now == total:
+            load[0].fill_(math.inf)
+
+    load: list[torch.Tensor] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "build", built)
+        with pytest.raises(NonFiniteScore, match=r"lora_B.*: these weights are no numbers any more"):
+            train(3, progress=broken)
+    out = tmp_path / "out"
+    assert not (out / "adapter").exists() and not (out / "1-first" / "checkpoint-3" / "whole.json").exists()
+    assert train(3).stages[0].steps == 3
+
+
+def test_a_disk_that_is_full_at_the_candidate_is_named(train: Trains, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fills(_folder: Path) -> float:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, hard))
+        return 0.5
+
+    try:
+        with pytest.raises(OSError, match="these weights could not be written") as raised:
+            train(4, fills, changes=DEV)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert raised.value.filename == str(tmp_path / "out" / "1-first" / "candidate")
+    assert not Path(raised.value.filename).exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(train: Trains, tmp_path: Path) -> None:
+    with pytest.raises(DeviceUnavailable, match="cuda was asked for"):
+        train(1, device="cuda")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_on_another_adapter_or_dev_set_of_the_same_name_is_refused(train: Trains, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place / "d" / "qrels").mkdir(parents=True)
+        (tmp_path / place / "d" / "queries.jsonl").write_text(place)
+    asked = {"[lora]": f"[dev]\nsets = [{str(tmp_path / 'one' / 'd')!r}]\n[lora]"}
+    train(1, Figures(0.5), changes=asked)
+    (tmp_path / "one" / "d" / "queries.jsonl").write_text("two")
+    with pytest.raises(CheckpointError, match=r"this run was begun with another dev\.sets"):
+        train(1, Figures(0.5), changes=asked)
 
 
 @pytest.mark.parametrize(("changes", "what"), [({"0.01": "0.02"}, "recipe"), ({"rank = 4": "rank = 2"}, "recipe")])

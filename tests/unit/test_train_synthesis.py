@@ -84,7 +84,7 @@ def test_the_request_is_as_the_protocol_has_it(server: ChatServer) -> None:
 def test_rows_have_the_document_as_their_positive(server: ChatServer, tmp_path: Path) -> None:
     options = SynthesisOptions(instruction="find it", languages=("German",))
     report = run(server, tmp_path / "journal", languages=("German",))
-    rows = list(rows_of(DOCUMENTS, tmp_path / "journal", options, report, None))
+    rows = list(rows_of(DOCUMENTS, tmp_path / "journal", options, report, None, model="tiny"))
     assert rows[1] == Row("what about " + DOCUMENTS[1], (DOCUMENTS[1],), (1.0,), None, "find it", "synthetic", "German")
     assert (report.kept, report.dropped) == (3, 0)
 
@@ -95,6 +95,19 @@ def test_a_run_goes_on_where_it_was(server: ChatServer, tmp_path: Path) -> None:
     assert (report.known, report.asked) == (2, 1)
     assert len(server.asked) == 6
     assert len(lines(tmp_path / "journal")) == 3
+
+
+def test_another_language_or_model_is_asked_anew_and_its_rows_are_its_own(server: ChatServer, tmp_path: Path) -> None:
+    journal, report = tmp_path / "journal", SynthesisReport()
+    run(server, journal)
+    assert run(server, journal, languages=("German",)).asked == 3
+    with Chat(Endpoint(server.url, "other", first_wait_s=0.0)) as chat:
+        synthesise(DOCUMENTS, chat, journal, SynthesisOptions(), report)
+    assert report.asked == 3
+    german = SynthesisOptions(languages=("German",))
+    assert {row.language for row in rows_of(DOCUMENTS, journal, german, report, None, model="tiny")} == {"German"}
+    assert {row.language for row in rows_of(DOCUMENTS, journal, SynthesisOptions(), report, None, model="tiny")} == {"English"}
+    assert list(rows_of(DOCUMENTS, journal, german, report, None, model="other")) == []
 
 
 def test_a_line_that_a_killed_run_left_torn_is_asked_again(server: ChatServer, tmp_path: Path) -> None:
@@ -217,7 +230,7 @@ class Cosines:
 def test_only_queries_near_their_document_become_rows(server: ChatServer, tmp_path: Path) -> None:
     report = run(server, tmp_path / "journal")
     near = Cosines(leaves=0.71, roots=0.7, seeds=0.2)
-    rows = list(rows_of(DOCUMENTS, tmp_path / "journal", SynthesisOptions(threshold=0.7001), report, near))
+    rows = list(rows_of(DOCUMENTS, tmp_path / "journal", SynthesisOptions(threshold=0.7001), report, near, model="tiny"))
     assert [row.documents for row in rows] == [(DOCUMENTS[0],)]
     assert (report.kept, report.dropped) == (1, 2)
     assert report.cosines == pytest.approx([0.71, 0.7, 0.2], abs=1e-6)

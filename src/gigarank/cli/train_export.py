@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Folder = Annotated[Path, typer.Option("--output", "-o", help="The folder to write; it must not be there.", show_default=False)]
 Adapter = Annotated[str | None, typer.Option(help="A LoRA adapter's folder, merged in.", show_default=False)]
 Precision = Annotated[
-    Literal["fp32", "bf16", "fp16"] | None, typer.Option(help="On disk; the checkpoint's own if not given.", show_default=False)
+    Literal["fp32", "bf16", "fp16"] | None,
+    typer.Option(help="On disk; the checkpoint's own, or fp32 of a mix, if not given.", show_default=False),
 ]
 Kind = Annotated[Literal["reranker", "embedder"], typer.Option(help="What the folder is to be.")]
 

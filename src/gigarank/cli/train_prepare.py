@@ -226,7 +226,8 @@ def queries(options: SynthesisCommand) -> None:
     endpoint = Endpoint(options.url, options.chat_model, os.environ.get(_KEY, ""))
     with Chat(endpoint) as chat, CountBar("asking") as bar:
         synthesis.synthesise(documents, chat, journal, chosen, report, bar)
-    write_rows(options.output, synthesis.rows_of(documents, journal, chosen, report, _embedder(options.embedder)))
+    made = synthesis.rows_of(documents, journal, chosen, report, _embedder(options.embedder), model=options.chat_model)
+    write_rows(options.output, made)
     done = dataclasses.asdict(report)
     cosines = sorted(done.pop("cosines"))
     tell(done | {"median_cosine": cosines[len(cosines) // 2] if cosines else None}, options.json)

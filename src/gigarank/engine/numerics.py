@@ -44,7 +44,7 @@ def choose_numerics(device: str = "auto", dtype: str = "auto") -> Numerics:
     Raises InvalidInput for an unknown word or int8 where there is no product for it, DeviceUnavailable for a device that this
     machine lacks.
     """
-    chosen_device, device_reason = _device(device)
+    chosen_device, device_reason = choose_device(device)
     chosen_dtype, dtype_reason = _dtype(dtype, chosen_device)
     linear, linear_reason = _linear(chosen_dtype, chosen_device)
     on_cpu = chosen_device == "cpu"
@@ -119,7 +119,8 @@ def _deterministic(dtype: Dtype, device: Device, linear: str) -> tuple[bool, str
     return True, "deterministic: row counts are padded so that no score depends on its batch, by at most 15 rows a batch"
 
 
-def _device(asked: str) -> tuple[Device, str]:
+def choose_device(asked: str) -> tuple[Device, str]:
+    """The device of 'auto', 'cpu' or 'cuda', and the reason. Raises InvalidInput, DeviceUnavailable."""
     has_cuda = torch.cuda.is_available()
     if asked == "auto":
         return ("cuda", "device cuda: there is one") if has_cuda else ("cpu", "device cpu: no CUDA device here")

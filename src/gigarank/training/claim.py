@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gigarank.engine.adapters import CONFIG, WEIGHTS
 from gigarank.engine.json_file import read_json
 from gigarank.engine.layout import write_json
 from gigarank.errors import CheckpointError, InvalidInput
@@ -18,6 +19,7 @@ from gigarank.training.recipe import Recipe
 from gigarank.training.rows import Row
 
 RUN = "run.json"
+_SET = ("corpus.jsonl", "queries.jsonl", "qrels/*", "candidates*.tsv")
 
 
 def claim(output: Path, recipe: Recipe, base: str, rows: Sequence[Sequence[Sequence[Row]]], *, resume: bool) -> None:
@@ -27,7 +29,7 @@ def claim(output: Path, recipe: Recipe, base: str, rows: Sequence[Sequence[Seque
     not to go on.
     """
     path = output / RUN
-    described = {"recipe": _recipe_json(recipe), "base": base, "data": _data_hash(rows)}
+    described = {"recipe": _recipe_json(recipe), "base": base, "data": _data_hash(rows), **_folders(recipe)}
     if path.is_file():
         if not resume:
             raise InvalidInput(f"output: {output} holds a run already", param="output", received=str(output))
@@ -51,10 +53,31 @@ def _require_same(path: Path, described: dict[str, Any]) -> None:
 
 
 def _recipe_json(recipe: Recipe) -> Any:
-    """What the weights depend on; files count by their rows."""
+    """What the weights depend on; files and folders count by what is in them."""
     raw = json.loads(json.dumps(asdict(recipe), default=lambda path: path.name))
     raw.pop("save_every")
     return raw
+
+
+def _folders(recipe: Recipe) -> dict[str, str]:
+    """What else the weights depend on by its content: the adapter that is trained on, and the dev sets."""
+    found = {}
+    if recipe.lora is not None and recipe.lora.start is not None:
+        found["lora.start"] = _files_hash(recipe.lora.start, (CONFIG, WEIGHTS))
+    if recipe.dev is not None:
+        hashes = [
+            _files_hash(place, ("corpus.jsonl", "queries.jsonl", "qrels/*", "candidates*.tsv")) for place in recipe.dev.sets
+        ]
+        found["dev.sets"] = " ".join(hashes)
+    return found
+
+
+def _files_hash(folder: Path, patterns: Sequence[str]) -> str:
+    found = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in folder.expanduser().glob(pattern) if path.is_file()):
+        with path.open("rb") as file:
+            found.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return found.hexdigest()
 
 
 def _data_hash(rows: Sequence[Sequence[Sequence[Row]]]) -> str:

@@ -20,11 +20,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gigarank.engine.identity import fingerprint_of
 from gigarank.engine.layout import write_json
 from gigarank.engine.loading import read_config
+from gigarank.engine.numerics import choose_device
 from gigarank.engine.reranker import choose_prompt
 from gigarank.engine.store import Checkpoint, locate
 from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer
@@ -101,9 +100,10 @@ class _Plan:
     def text(self) -> TextTokenizer:
         return TextTokenizer.from_folder(self.checkpoint.folder)
 
-    @property
+    @cached_property
     def on_cpu(self) -> bool:
-        return self.options.device == "cpu" or not torch.cuda.is_available()
+        """Raises DeviceUnavailable, as the engine does."""
+        return choose_device(self.options.device)[0] == "cpu"
 
     @property
     def steps(self) -> list[int]:
@@ -116,12 +116,14 @@ class _Plan:
 def run(recipe: Recipe, options: RunOptions) -> RunResult:
     """Trains. A run that was ended goes on from its last whole checkpoint and ends with the same weights.
 
-    Raises BadFile for data, InvalidInput for what does not fit, CheckpointError for another run's folder, NonFiniteScore for
-    a loss that is no number, OSError for a full disk. Nothing that is there is overwritten.
+    Raises BadFile for data, InvalidInput for what does not fit, CheckpointError for another run's folder, DeviceUnavailable,
+    NonFiniteScore for a loss, a gradient or weights that are no numbers, OSError for a full disk. Nothing that is there is
+    overwritten.
     """
     if recipe.dev is not None and options.evaluate is None:
         raise InvalidInput("dev: needs an evaluation", param="dev")
     sharding.check()
+    choose_device(options.device)
     rows = [read_data(stage) for stage in recipe.stage]
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
     plan = _Plan(recipe, checkpoint, rows, options)
@@ -233,9 +235,13 @@ def _finish(plan: _Plan, scorer: Scorer) -> Path:
     if plan.recipe.lora is None:
         return _exported(plan, last, target)
     work = target.with_name(f".{target.name}.{os.getpid()}")
-    scorer.save(work)
-    note_base(work, _base_name(plan))
-    work.rename(target)
+    try:
+        scorer.save(work)
+        note_base(work, _base_name(plan))
+        work.rename(target)
+    except OSError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     return target
 
 

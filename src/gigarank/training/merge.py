@@ -5,6 +5,7 @@ Read and written tensor by tensor. Merging checkpoints of one training run is th
 merged; the sources are never written to.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,8 @@ from torch import Tensor
 from gigarank.engine.json_file import read_json
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput
-from gigarank.model.weights import TensorFiles
+from gigarank.model.weights import TensorFiles, TensorSource
+from gigarank.training.export import source_of
 
 Method = Literal["linear", "slerp"]
 _SAME = 1.0 - 1e-9  # of a cosine: directions closer than this have no arc that could be computed
@@ -25,7 +27,7 @@ _IGNORED = ("torch_dtype", "dtype", "transformers_version", "_name_or_path", "us
 class MixedTensors:
     """The tensors of several checkpoints, mixed as each is read; a TensorSource."""
 
-    def __init__(self, sources: Sequence[TensorFiles], weights: Sequence[float], method: Method) -> None:
+    def __init__(self, sources: Sequence[TensorSource], weights: Sequence[float], method: Method) -> None:
         self._sources = sources
         self._weights = weights
         self._method = method
@@ -40,14 +42,15 @@ class MixedTensors:
 
 
 def mixed(checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None, method: Method) -> MixedTensors:
-    """The tensors of checkpoints, mixed by `weights` (None: equal shares; they are divided by their sum).
+    """The tensors of checkpoints, each with its adapter merged in, mixed by `weights` (None: equal shares; they are divided by
+    their sum).
 
     Raises InvalidInput for weights that do not fit, CheckpointError for checkpoints that are not of one model.
     """
     shares = _shares(len(checkpoints), weights)
     for other in checkpoints[1:]:
         _require_same_model(checkpoints[0].folder, other.folder)
-    sources = [TensorFiles(checkpoint.folder) for checkpoint in checkpoints]
+    sources = [TensorFiles(one.folder) if one.adapter is None else source_of(one) for one in checkpoints]
     for checkpoint, source in zip(checkpoints[1:], sources[1:], strict=True):
         _require_same_tensors(checkpoint, sources[0], source)
     return MixedTensors(sources, shares, method)
@@ -85,7 +88,7 @@ def _shares(count: int, weights: Sequence[float] | None) -> list[float]:
     if count < 2:
         raise InvalidInput("checkpoints: at least two are merged", param="checkpoints", limit=2, received=count)
     given = [1.0] * count if weights is None else list(weights)
-    if len(given) != count or any(weight <= 0 for weight in given):
+    if len(given) != count or not all(0 < weight < math.inf for weight in given):
         raise InvalidInput(
             f"weights: {count} numbers above 0 are needed, one a checkpoint, not {given}",
             param="weights",
@@ -105,7 +108,7 @@ def _require_same_model(first: Path, other: Path) -> None:
         raise CheckpointError(f"{other}: another tokenizer than {first}", param="checkpoints", received=str(other))
 
 
-def _require_same_tensors(checkpoint: Checkpoint, first: TensorFiles, other: TensorFiles) -> None:
+def _require_same_tensors(checkpoint: Checkpoint, first: TensorSource, other: TensorSource) -> None:
     ours, theirs = first.shapes(), other.shapes()
     different = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
     if different:

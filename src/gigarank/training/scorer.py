@@ -4,6 +4,8 @@ Knows transformers and peft; no data and no loss. Only the rows of the answer wo
 loss over the vocabulary. Invariant: without training it gives the engine's scores (tests/parity/test_train_scorer.py).
 """
 
+import errno
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from gigarank.engine.json_file import read_json
 from gigarank.engine.layout import write_json
 from gigarank.engine.loading import read_config
 from gigarank.engine.store import Checkpoint
-from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.errors import CheckpointError, InvalidInput, NonFiniteScore
 from gigarank.model.adapter import parse_adapter
 from gigarank.training import attention
 from gigarank.training.packing import block_mask
@@ -28,6 +30,7 @@ from gigarank.training.sharding import is_sharded, set_whole_state
 try:
     from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
     from peft.tuners.lora import LoraLayer
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
@@ -79,7 +82,30 @@ class Scorer(nn.Module):
         self.causal.tie_weights()
 
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
-        """peft's adapter, or all weights. `state`: gathered from several processes, by this module's names."""
+        """peft's adapter, or all weights. `state`: gathered from several processes, by this module's names.
+
+        Raises NonFiniteScore, OSError for a full disk; then no such folder is left.
+        """
+        self._require_finite(state)
+        try:
+            self._write(folder, state)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            number = error.errno if isinstance(error, OSError) and error.errno else errno.ENOSPC
+            raise OSError(number, f"these weights could not be written ({error})", str(folder)) from error
+
+    def _require_finite(self, state: dict[str, Tensor] | None) -> None:
+        trained = {name: value for name, value in self.named_parameters() if value.requires_grad} if state is None else state
+        for name, value in trained.items():
+            if not torch.isfinite(value).all():
+                raise NonFiniteScore(
+                    f"{name}: these weights are no numbers any more; a lower learning_rate or fp32 may help; "
+                    "the last checkpoint is as it was",
+                    param="weights",
+                    received=name,
+                )
+
+    def _write(self, folder: Path, state: dict[str, Tensor] | None) -> None:
         own = None if state is None else {name.removeprefix("causal."): value for name, value in state.items()}
         if isinstance(self.causal, PeftModel):
             self.causal.save_pretrained(

@@ -75,6 +75,11 @@ def whole_state(module: nn.Module) -> dict[str, Tensor] | None:
     return whole
 
 
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process has of a sharded tensor; another one as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def set_whole_state(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Each process keeps its shard of what all of them read. Weights that `state` lacks stay."""
     set_model_state_dict(module, dict[str, Any](state), options=StateDictOptions(full_state_dict=True, strict=False))

@@ -81,7 +81,7 @@ def synthesise(
     Raises ModelUnavailable where the endpoint refuses or `most_failures` in a row got no answer, OSError for a full disk.
     """
     known = set(_known(journal))
-    distinct = {_key(document): document for document in documents}
+    distinct = {_key(document, options, chat.endpoint.model): document for document in documents}
     missing = [(key, document) for key, document in distinct.items() if key not in known]
     report.known = len(distinct) - len(missing)
     in_a_row = 0
@@ -103,12 +103,19 @@ def synthesise(
 
 
 def rows_of(
-    documents: Sequence[str], journal: Path, options: SynthesisOptions, report: SynthesisReport, embedder: Embeds | None
+    documents: Sequence[str],
+    journal: Path,
+    options: SynthesisOptions,
+    report: SynthesisReport,
+    embedder: Embeds | None,
+    *,
+    model: str,
 ) -> Iterator[Row]:
-    """Rows of one positive each, for the documents that the journal knows a query for and the filter lets pass."""
+    """Rows of one positive each, for the documents that the journal knows a query for, by `model` and as `options` ask, and the
+    filter lets pass."""
     answers = _known(journal)
     for document in dict.fromkeys(documents):
-        if (answer := answers.get(_key(document))) is None:
+        if (answer := answers.get(_key(document, options, model))) is None:
             continue
         query = str(answer["query"])
         if embedder is not None:
@@ -150,7 +157,7 @@ def _answers(
 
 def _ask(document: str, chat: Chat, options: SynthesisOptions) -> Mapping[str, Any] | NoAnswer:
     """One document's configuration and query."""
-    drawn = random.Random(f"{options.seed} {_key(document)}")
+    drawn = random.Random(f"{options.seed} {_digest(document)}")
     characters = drawn.sample(list(options.characters), min(_OFFERED, len(options.characters)))
     words, language = drawn.choice(list(options.words)), drawn.choice(list(options.languages))
     said = ""
@@ -170,12 +177,18 @@ def _ask(document: str, chat: Chat, options: SynthesisOptions) -> Mapping[str, A
 
 
 def _known(journal: Path) -> dict[str, Mapping[str, Any]]:
-    """Answers by document. The last line may be torn, where a run was killed in the middle of it: it is cut off."""
+    """Answers by key. The last line may be torn, where a run was killed in the middle of it: it is cut off."""
     if not journal.exists():
         return {}
     cut_torn_line(journal)
     return {line.text("document"): line.values for line in read_lines(journal) if line.text("query")}
 
 
-def _key(document: str) -> str:
-    return hashlib.sha256(document.encode()).hexdigest()[:24]
+def _key(document: str, options: SynthesisOptions, model: str) -> str:
+    """Of all that the question depends on: with another language or model it is asked anew."""
+    asked = (document, list(options.languages), list(options.words), list(options.characters), options.seed, model)
+    return _digest(json.dumps(asked))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,7 +1,7 @@
 """transformers' Trainer over packed examples: our losses, our checkpoints, and the reasons why a run ends early.
 
 Knows one stage. Invariants: a checkpoint counts only when it is whole; a run that goes on from one ends with the weights of a
-run that was never ended; a loss that is no number ends the run before it reaches the weights.
+run that was never ended; a loss or a gradient that is no number ends the run before it reaches the weights.
 """
 
 import errno
@@ -50,6 +50,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model=scorer, train_dataset=examples, **options)
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
+        self.add_callback(_Finite(scorer, stage))
+        told = self.callback_handler.callbacks
+        told.sort(key=lambda one: not isinstance(one, EarlyStop))  # what it adds to the logs is for those behind it
 
     def compute_loss(self, model: Any, inputs: dict[str, Tensor], **_: Any) -> Tensor:
         labels, taught, owners = (inputs.pop(name) for name in ("labels", "taught", "owners"))
@@ -92,6 +95,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
                 _prune(Path(self.args.output_dir))
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
             number = error.errno if isinstance(error, OSError) and error.errno else errno.ENOSPC
             raise OSError(
                 number, f"this checkpoint could not be written ({error}); earlier ones are as they were", str(folder)
@@ -154,6 +159,23 @@ class Told(TrainerCallback):  # type: ignore[misc]
         self._progress(self._before + state.global_step, self._total)
 
 
+class _Finite(TrainerCallback):  # type: ignore[misc]
+    """Ends the run before a gradient that is no number reaches the weights."""
+
+    def __init__(self, scorer: Scorer, stage: Stage) -> None:
+        self._scorer, self._stage = scorer, stage
+
+    def on_pre_optimizer_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        for name, parameter in self._scorer.named_parameters():
+            if parameter.grad is not None and not sharding.own_part(parameter.grad).isfinite().all():
+                raise NonFiniteScore(
+                    f"stage {self._stage.name}, step {state.global_step + 1}: the gradient of {name} is no number; a lower "
+                    "learning_rate or fp32 may help; the last checkpoint is as it was",
+                    param="gradient",
+                    received=name,
+                )
+
+
 class EarlyStop(TrainerCallback):  # type: ignore[misc]
     """Evaluates every `every` steps, keeps the best weights, and stops after `patience` evaluations without a better one.
 
@@ -197,7 +219,7 @@ class EarlyStop(TrainerCallback):  # type: ignore[misc]
         return control
 
     def on_log(self, _args: Any, _state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if logs is not None and self.figures:
+        if logs is not None and "loss" in logs and self.figures:
             logs["dev"] = self.figures[-1][1]
 
     def _measured(self, weights: dict[str, Tensor] | None) -> float:
