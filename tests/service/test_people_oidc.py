@@ -1,6 +1,8 @@
-"""Signing in with a real OpenID Connect provider in a process of its own: the way there and back, and what is refused."""
+"""Signing in with an OpenID Connect provider (oidc-provider-mock in a process of its own, and one that says as little as the
+standard allows): the way there and back, and what is refused."""
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -8,9 +10,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
 import httpx2
 import pytest
@@ -233,7 +236,9 @@ class Told(Client):
         self.pages["k"] = {"keys": [KEY.as_dict(private=False)]}
         return self
 
-    async def _fetched(self, url: str, provider: Provider, form: dict[str, str] | None = None) -> Any:
+    async def _fetched(
+        self, url: str, provider: Provider, form: dict[str, str] | None = None, auth: httpx2.Auth | None = None
+    ) -> Any:
         name = url.rpartition("/")[2].removeprefix("openid-")
         self.asked = [*getattr(self, "asked", ()), name]
         return self.pages[name]
@@ -378,6 +383,70 @@ def test_an_account_that_is_deleted_is_known_to_no_provider(town: Town) -> None:
 
     town.do(work)
     assert town.count(free_credits) == 1
+
+
+class Sparing(BaseHTTPRequestHandler):
+    """A provider that knows its clients by what they post, and puts nothing into the id_token that it need not."""
+
+    secret, user, asked = "a:b+c%d e", {"sub": "ada", "email": "Ada@example.org", "email_verified": True}, list[str]()
+    ways: tuple[str, ...] = ("client_secret_post", "private_key_jwt")
+
+    def do_GET(self) -> None:
+        base = f"http://{self.headers['host']}"
+        urls = {f"{name}_endpoint": f"{base}/{name}" for name in ("authorization", "token", "userinfo")}
+        about = {"issuer": base, "jwks_uri": f"{base}/jwks", "token_endpoint_auth_methods_supported": self.ways, **urls}
+        pages = {"/.well-known/openid-configuration": about, "/jwks": {"keys": [KEY.as_dict(private=False)]}}
+        if self.path == "/userinfo":
+            self.asked.append(self.headers["authorization"])
+            pages["/userinfo"] = self.user
+        self._tell(200, pages[self.path])
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+        basic = base64.b64encode(f"client-1:{quote_plus(self.secret)}".encode()).decode()
+        known = form.get("client_secret") == [self.secret] and "authorization" not in self.headers
+        if self.ways == ("client_secret_basic",):
+            known = self.headers["authorization"] == f"Basic {basic}" and "client_secret" not in form
+        if not known:
+            return self._tell(401, {"error": "invalid_client"})
+        return self._tell(200, {"id_token": signed(iss=f"http://{self.headers['host']}"), "access_token": "token-1"})
+
+    def _tell(self, status: int, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def sparing(**changes: Any) -> Iterator[Provider]:
+    handler = type("Handler", (Sparing,), {"asked": [], **changes})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Provider("sparing", f"http://127.0.0.1:{server.server_address[1]}", "client-1", Sparing.secret)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("ways", [("client_secret_post", "private_key_jwt"), ("client_secret_basic",)])
+def test_a_provider_that_says_as_little_as_it_may_vouches_for_an_address(ways: tuple[str, ...]) -> None:
+    with sparing(ways=ways) as provider:
+        found = asyncio.run(Client({"sparing": provider}).claims(provider, WAY, "code", NOW))
+    assert found == Claims(provider.issuer, "ada", "ada@example.org")
+
+
+@pytest.mark.parametrize("user", [{"sub": "ada", "email": "ada@example.org"}, {"sub": "ada", "email_verified": True}])
+def test_an_address_that_userinfo_does_not_vouch_for_is_none(user: Any) -> None:
+    with sparing(user=user) as provider:
+        assert asyncio.run(Client({"sparing": provider}).claims(provider, WAY, "code", NOW)).email == ""
+
+
+def test_the_userinfo_of_somebody_else_is_refused() -> None:
+    with sparing(user={**Sparing.user, "sub": "eve"}) as provider, pytest.raises(NotSignedIn, match="UserInfo is another's"):
+        asyncio.run(Client({"sparing": provider}).claims(provider, WAY, "code", NOW))
 
 
 def test_answers_that_are_none_are_told_apart(issuer: str) -> None:

@@ -7,9 +7,10 @@ publishes now, for this client, for this sign-in, and are not over.
 import base64
 import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import httpx2
 from joserfc import jwt
@@ -24,6 +25,20 @@ _TIMEOUT_S = 10.0
 _KEPT_S = 3_600  # what discovery said
 _LEEWAY_S = 60  # between two clocks
 _SIGNED = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384")  # no HMAC, whose key the client has, and never none
+
+
+_BASIC, _POST = "client_secret_basic", "client_secret_post"
+
+
+class _Bearer(httpx2.Auth):
+    """An access token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        request.headers["authorization"] = f"Bearer {self._token}"
+        yield request
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +106,35 @@ class Client:
         known = await self._discovered(provider, now)
         given = {"grant_type": "authorization_code", "code": code, "redirect_uri": way.redirect_uri}
         given |= {"code_verifier": way.verifier, "client_id": provider.client_id}
-        token = (await self._fetched(str(known.metadata["token_endpoint"]), provider, given)).get("id_token")
+        answer = await self._token(provider, known, given)
+        token = answer.get("id_token")
         if not isinstance(token, str):
             raise _refused("it has no id_token")
-        return _claims(provider, way, await self._decoded(provider, known, token), now)
+        told = await self._decoded(provider, known, token)
+        found = _claims(provider, way, told, now)
+        if "email" in told and "email_verified" in told:
+            return found
+        return replace(found, email=_vouched(await self._user(provider, known, answer, found.subject)))
+
+    async def _token(self, provider: Provider, known: _Known, given: dict[str, str]) -> JsonObject:
+        """By HTTP Basic, which is what a provider knows that does not say, else with the secret among what is posted."""
+        ways = known.metadata.get("token_endpoint_auth_methods_supported", [_BASIC])
+        url = str(known.metadata["token_endpoint"])
+        if isinstance(ways, list) and _BASIC not in ways and _POST in ways:
+            return await self._fetched(url, provider, given | {"client_secret": provider.client_secret})
+        own = (quote_plus(provider.client_id), quote_plus(provider.client_secret))  # RFC 6749, 2.3.1
+        return await self._fetched(url, provider, given, httpx2.BasicAuth(*own))
+
+    async def _user(self, provider: Provider, known: _Known, answer: JsonObject, subject: str) -> JsonObject:
+        """What the provider says of a person elsewhere than in the id_token, where OpenID Connect Core 5.4 puts the claims of
+        the scope `email`; {} where it says nothing."""
+        url, token = known.metadata.get("userinfo_endpoint"), answer.get("access_token")
+        if not isinstance(url, str) or not isinstance(token, str):
+            return {}
+        found = await self._fetched(url, provider, auth=_Bearer(token))
+        if found.get("sub") != subject:
+            raise _refused("its UserInfo is another's")
+        return found
 
     async def _decoded(self, provider: Provider, known: _Known, token: str) -> JsonObject:
         """With the keys that are known, and once again with those that are published now, should they have changed."""
@@ -120,12 +160,13 @@ class Client:
             known = self._known[provider.name] = _Known(now + _KEPT_S, metadata)
         return known
 
-    async def _fetched(self, url: str, provider: Provider, form: dict[str, str] | None = None) -> JsonObject:
-        """A JSON object; with a `form` it is posted, as the client."""
+    async def _fetched(
+        self, url: str, provider: Provider, form: dict[str, str] | None = None, auth: httpx2.Auth | None = None
+    ) -> JsonObject:
+        """A JSON object; a `form` is posted."""
         try:
-            async with httpx2.AsyncClient(timeout=_TIMEOUT_S) as client:
-                own = (provider.client_id, provider.client_secret)
-                reply = await (client.get(url) if form is None else client.post(url, data=form, auth=own))
+            async with httpx2.AsyncClient(timeout=_TIMEOUT_S, auth=auth) as client:
+                reply = await (client.get(url) if form is None else client.post(url, data=form))
                 found = reply.json()
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise _away(provider, type(error).__name__) from error
@@ -176,9 +217,13 @@ def _claims(provider: Provider, way: Way, told: JsonObject, now: int) -> Claims:
     audience = told["aud"]
     if isinstance(audience, list) and len(audience) > 1 and told.get("azp") != provider.client_id:
         raise _refused("a claim is not as it should be: azp")
+    return Claims(provider.issuer, str(told["sub"]), _vouched(told))
+
+
+def _vouched(told: JsonObject) -> str:
+    """The address, "" where the provider does not say that it is verified."""
     email = told.get("email")
-    vouched = told.get("email_verified") is True and isinstance(email, str)
-    return Claims(provider.issuer, str(told["sub"]), str(email).strip().lower() if vouched else "")
+    return email.strip().lower() if told.get("email_verified") is True and isinstance(email, str) else ""
 
 
 def _refused(why: str) -> NotSignedIn:
