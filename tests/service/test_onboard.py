@@ -128,6 +128,10 @@ def test_what_is_missing_is_told_before_anything_is_done(commands: Commands, tmp
     assert doctor.command == ("doctor", "/models/b") and bench.command[3] == "4b" and "/models/b" in evaluation.command
     suite = steps_of(plan_of(options(tmp_path, data=None, suite="MTEB-R"), "nano"))[2].command
     assert suite[:6] == ("eval", "run", "--model", "nano", "--suite", "MTEB-R")
+    for step in steps_of(plan_of(options(tmp_path, model="8b", dtype="int8"), "qwen3-reranker-8b")):
+        assert step.command[-2:] == ("--dtype", "int8")
+    with pytest.raises(InvalidInput, match="dtype: must be one of fp32, bf16, int8, not 'fp8'"):
+        steps_of(plan_of(options(tmp_path, dtype="fp8"), "nano"))
 
 
 def test_the_operator_proposes_moves_and_retires(admin: Callable[..., Any]) -> None:

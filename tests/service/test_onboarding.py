@@ -134,8 +134,9 @@ def test_a_server_without_a_folder_starts_nothing(onboarding: Onboarding, settin
 
 
 def test_the_command_has_all_of_the_plan() -> None:
-    plan = Plan("a/-b", ("/s 1", "--x"), "", 7, 3, "4b", "/models/b", "/r")
-    given = ["--data=/s 1", "--data=--x", "--shape=4b", "--load=/models/b", "--results=/r", "--limit=7", "--docs=3"]
+    plan = Plan("a/-b", ("/s 1", "--x"), "", 7, 3, "4b", "/models/b", "/r", "int8")
+    given = ["--data=/s 1", "--data=--x", "--shape=4b", "--load=/models/b", "--results=/r", "--dtype=int8"]
+    given += ["--limit=7", "--docs=3"]
     assert list(words_of(plan)) == ["admin", "onboard", *given, "--json", "--", "a/-b"]
 
 

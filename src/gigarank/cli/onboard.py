@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +44,10 @@ class OnboardOptions(ModelOptions):
     shape: Annotated[str | None, typer.Option(help="Its shape, where it is no known model.", show_default=False)] = None
     load: Annotated[str | None, typer.Option(help="A folder to load it from.", show_default=False)] = None
     results: Annotated[Path, typer.Option(help="The folder of the evaluation's results.")] = Path("results")
+    dtype: Annotated[
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="Precision of all steps; what each takes by itself if not given.", show_default=False),
+    ] = None
 
 
 def onboard(options: OnboardOptions) -> None:
@@ -82,7 +86,7 @@ def plan_of(options: OnboardOptions, name: str) -> "Plan":
     from gigarank.service.catalogue.steps import Plan
 
     data, texts = tuple(map(str, options.data or ())), (options.shape or "", options.load or "", str(options.results))
-    return Plan(name, data, options.suite or "", options.limit, options.docs, *texts)
+    return Plan(name, data, options.suite or "", options.limit, options.docs, *texts, options.dtype or "")
 
 
 def _reach(hosted: "Hosted", name: str, state: "State") -> None:

@@ -17,7 +17,7 @@ from gigarank.service.call import Answer
 from gigarank.service.catalogue import service as catalogue
 from gigarank.service.catalogue.onboarding import Onboarding
 from gigarank.service.catalogue.schemas import read_model
-from gigarank.service.catalogue.steps import BENCH, DOCTOR, EVALUATION, SHAPES, Plan
+from gigarank.service.catalogue.steps import BENCH, DOCTOR, DTYPES, EVALUATION, SHAPES, Plan
 from gigarank.service.openai.fields import Fields
 from gigarank.service.web.console_routes import OPERATOR
 from gigarank.service.web.views import Form, View
@@ -82,6 +82,9 @@ def standing(row: JsonObject | None, running: bool) -> list[Standing]:
     return found
 
 
+_DTYPES = [("", "what each command takes by itself"), *((name, name) for name in DTYPES)]
+
+
 async def _page(office: Office, guest: Guest) -> Mapping[str, Any]:
     typed = guest.call.body.get("model", "") if guest.call.body else guest.call.query.get("model", "")
     named = _named(typed)
@@ -96,7 +99,16 @@ async def _page(office: Office, guest: Guest) -> Mapping[str, Any]:
             row = None
     said = await asyncio.to_thread(onboarding.said, named) if named else ""
     steps = standing(row, mine)
-    return {"model": typed, "row": row, "steps": steps, "running": now, "mine": mine, "said": said, "shapes": _shapes(named)}
+    return {
+        "model": typed,
+        "row": row,
+        "steps": steps,
+        "running": now,
+        "mine": mine,
+        "said": said,
+        "shapes": _shapes(named),
+        "dtypes": _DTYPES,
+    }
 
 
 def _named(typed: str) -> str:
@@ -114,7 +126,7 @@ def _shapes(name: str) -> list[tuple[str, str]]:
 
 def read_plan(fields: Fields, results: str) -> Plan:
     """Raises InvalidInput."""
-    texts = {name: (fields.text(name) or "").strip() for name in ("data", "suite", "shape", "load")}
+    texts = {name: (fields.text(name) or "").strip() for name in ("data", "suite", "shape", "load", "dtype")}
     for name in ("data", "load"):  # a text that is no path may be the name of a repository
         path = name == "data" or texts[name].startswith(("/", "."))
         if texts[name] and path and not Path(texts[name]).is_dir():
@@ -123,7 +135,7 @@ def read_plan(fields: Fields, results: str) -> Plan:
     data = (texts["data"],) if texts["data"] else ()
     counts = (_count(fields, "limit", 100), _count(fields, "docs", 20))
     model = read_model(fields.given("model"))
-    return Plan(model, data, texts["suite"], *counts, texts["shape"], texts["load"], results)
+    return Plan(model, data, texts["suite"], *counts, texts["shape"], texts["load"], results, texts["dtype"])
 
 
 def _count(fields: Fields, name: str, usual: int) -> int:
