@@ -70,6 +70,25 @@ def test_files_are_listed_in_pages_by_purpose(works: Works) -> None:
     works.do(work)
 
 
+def test_a_file_whose_time_is_over_is_not_listed_though_it_is_still_kept(works: Works) -> None:
+    async def work(client: Client) -> None:
+        made = [await client.upload(lines(1)) for _ in range(3)]
+        listed = [one["id"] for one in (await client.get("/v1/files")).json["data"]]
+        assert set(listed) == set(made)
+        over = listed[1]
+        works.database.transaction(
+            lambda one: one.execute(update(files).where(files.c.id == over).values(expires=int(time.time()) - 1))
+        )
+        assert (await client.get(f"/v1/files/{over}")).status == 404
+        first = (await client.get("/v1/files?limit=1")).json
+        second = (await client.get(f"/v1/files?limit=1&after={first['last_id']}")).json
+        assert [one["id"] for one in first["data"] + second["data"]] == [listed[0], listed[2]]
+        assert (first["has_more"], second["has_more"]) == (True, False)
+        assert [one["id"] for one in (await client.get(f"/v1/files?after={over}")).json["data"]] == [listed[2]]
+
+    works.do(work)
+
+
 def test_another_account_s_files_and_batches_are_not_there(works: Works) -> None:
     other = works.another("b@example.org")
 

@@ -21,7 +21,6 @@ from gigarank.service.desk import Desk
 from gigarank.service.keys.service import require_scope
 from gigarank.service.openai.fields import Fields
 from gigarank.service.tables import batches as batch_table
-from gigarank.service.tables import files as file_table
 from gigarank.service.usage.schemas import read_limit
 from gigarank.types import JsonObject
 
@@ -86,7 +85,7 @@ async def list_files(desk: Desk, call: Call) -> Answer:
         message = "order: the newest come first; asc is not on offer"
         raise InvalidInput(message, param="order", limit="desc", received="asc")
     after = call.query.get("after")
-    rows = await desk.database.run(lambda one: repository.page(one, file_table, which, after, limit + 1))
+    rows = await desk.database.run(lambda one: repository.page_of_files(one, which, desk.now, after, limit + 1))
     return _page([file_shown(row) for row in rows], limit)
 
 
