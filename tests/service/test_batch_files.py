@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 
 from asgi import Visit
-from batching import BOUNDARY, Client, Works, form, line, lines, uploading
+from batching import BODY, BOUNDARY, Client, Works, form, line, lines, uploading
 from gigarank.errors import InvalidInput, MissingFile
 from gigarank.service.batches import files as domain
 from gigarank.service.batches.lines import lines as split
@@ -70,6 +70,25 @@ def test_files_are_listed_in_pages_by_purpose(works: Works) -> None:
     works.do(work)
 
 
+def test_a_file_whose_time_is_over_is_not_listed_though_it_is_still_kept(works: Works) -> None:
+    async def work(client: Client) -> None:
+        made = [await client.upload(lines(1)) for _ in range(3)]
+        listed = [one["id"] for one in (await client.get("/v1/files")).json["data"]]
+        assert set(listed) == set(made)
+        over = listed[1]
+        works.database.transaction(
+            lambda one: one.execute(update(files).where(files.c.id == over).values(expires=int(time.time()) - 1))
+        )
+        assert (await client.get(f"/v1/files/{over}")).status == 404
+        first = (await client.get("/v1/files?limit=1")).json
+        second = (await client.get(f"/v1/files?limit=1&after={first['last_id']}")).json
+        assert [one["id"] for one in first["data"] + second["data"]] == [listed[0], listed[2]]
+        assert (first["has_more"], second["has_more"]) == (True, False)
+        assert [one["id"] for one in (await client.get(f"/v1/files?after={over}")).json["data"]] == [listed[2]]
+
+    works.do(work)
+
+
 def test_another_account_s_files_and_batches_are_not_there(works: Works) -> None:
     other = works.another("b@example.org")
 
@@ -92,6 +111,70 @@ def test_another_account_s_files_and_batches_are_not_there(works: Works) -> None
             assert (await theirs.get(path)).json["data"] == []
 
     works.do(work)
+
+
+async def statuses(client: Client, file_id: str, batch_id: str) -> list[int]:
+    """Of all that there is of files and batches, with a file and a batch that the account has; deleting comes last."""
+    asked = {"input_file_id": file_id, "endpoint": "/v1/rerank", "completion_window": "24h"}
+    replies = [
+        await client.send(uploading(form(b"{}", purpose="batch"), client.key)),
+        *[await client.get(path) for path in ("/v1/files", f"/v1/files/{file_id}", f"/v1/files/{file_id}/content")],
+        *[await client.get(path) for path in ("/v1/batches", f"/v1/batches/{batch_id}")],
+        await client.post("/v1/batches", {**asked, "input_file_id": "file-none"}),
+        await client.post(f"/v1/batches/{batch_id}/cancel"),
+        await client.delete(f"/v1/files/{file_id}"),
+    ]
+    return [reply.status for reply in replies]
+
+
+SERVED = [200, 200, 200, 200, 200, 200, 404, 400, 200]  # no such file to ask, and a batch that has ended
+
+
+def test_a_token_reaches_files_and_batches_only_if_it_asks_to(works: Works) -> None:
+    async def work(client: Client) -> None:
+        batch = await client.ended((await client.create(lines(1)))["id"])
+        ids = (batch["input_file_id"], batch["id"])
+
+        async def token(**body: Any) -> Client:
+            return Client(client.app, (await client.post("/v1/key/token", body)).json["token"])
+
+        for refused in (await token(), await token(scopes=["inference", "account"])):
+            assert await statuses(refused, *ids) == [403] * 9
+            assert (await refused.post("/v1/rerank", BODY)).status == 200
+        reply = await (await token()).get("/v1/files")
+        assert reply.error["message"] == "the API key has no scope batches; it has inference"
+        assert await statuses(await token(scopes=["batches", "inference"]), *ids) == SERVED
+
+    works.do(work)
+
+
+def test_a_key_without_the_scope_neither_reaches_files_nor_makes_a_token_that_does(works: Works) -> None:
+    asks = works.another("b@example.org", scopes=("inference", "account"))
+
+    async def work(client: Client) -> None:
+        batch = await client.ended((await client.create(lines(1)))["id"])
+        other = Client(client.app, asks.key)
+        assert await statuses(other, batch["input_file_id"], batch["id"]) == [403] * 9
+        refused = await other.post("/v1/key/token", {"scopes": ["inference", "batches"]})
+        assert (refused.status, refused.error["message"]) == (
+            403,
+            "the API key has no scope batches; it has inference, account",
+        )
+        assert await statuses(client, batch["input_file_id"], batch["id"]) == SERVED  # a key that was told nothing has it
+
+    works.do(work)
+
+
+def test_to_start_a_batch_takes_the_scope_to_ask_models_too(works: Works) -> None:
+    keeps = works.another("b@example.org", scopes=("batches",))
+
+    async def work(client: Client) -> None:
+        asked = {"input_file_id": await client.upload(lines(1)), "endpoint": "/v1/rerank", "completion_window": "24h"}
+        reply = await client.post("/v1/batches", asked)
+        assert (reply.status, reply.error["message"]) == (403, "the API key has no scope inference; it has batches")
+        assert (await client.get("/v1/batches")).json["data"] == []
+
+    works.do(work, keeps.key)
 
 
 def bare(body: bytes, content_type: str = f"multipart/form-data; boundary={BOUNDARY}") -> Visit:

@@ -20,7 +20,7 @@ from gigarank.service.keys.schemas import Terms
 from gigarank.service.keys.service import find
 from gigarank.service.settings import Settings
 from gigarank.service.tables import accounts, keys, sessions
-from gigarank.service.tenant import Limits
+from gigarank.service.tenant import SCOPES, Limits
 from gigarank.service.web import plots
 from gigarank.service.web.charts import HEIGHT, columns
 from gigarank.service.web.key_pages import read_terms
@@ -77,7 +77,7 @@ def test_a_key_is_made_shown_once_and_ranks(town: Town) -> None:
 
 def test_the_terms_of_a_key_are_those_of_its_form(town: Town) -> None:
     async def work(browser: Browser) -> None:
-        fields = {"scope account": None, "model fake": "on", "cap_usd": "2.5", "cap_period": "week"}
+        fields = {"scope account": None, "scope batches": None, "model fake": "on", "cap_usd": "2.5", "cap_period": "week"}
         reply = await fill(browser, KEY, {"name": "narrow", "expires": "2027-01-31T12:00:30", **fields})
         assert reply.status == 200 and reply.headers["cache-control"] == "no-store"
         (row,) = town.rows(keys)
@@ -86,10 +86,17 @@ def test_the_terms_of_a_key_are_those_of_its_form(town: Town) -> None:
         path = f"/console/keys/{row['id']}"
         await follow(browser, await fill(browser, path, {"name": "renamed"}))  # all else as it stands in the form
         assert town.database.transaction(lambda one: find(one, row["id"])).terms == replace(terms, name="renamed")
-        away = {"model fake": None, "expires": "", "cap_usd": "", "scope account": "on", "disabled": "on"}
+        away = {
+            "model fake": None,
+            "expires": "",
+            "cap_usd": "",
+            "scope account": "on",
+            "scope batches": "on",
+            "disabled": "on",
+        }
         assert "new terms" in (await follow(browser, await fill(browser, path, away))).text
         found = town.database.transaction(lambda one: find(one, row["id"]))
-        assert found.terms == Terms("renamed", ("account", "inference")[::-1], None, None, None, "week", Limits())
+        assert found.terms == Terms("renamed", ("inference", "account", "batches"), None, None, None, "week", Limits())
         assert found.disabled and (await look(browser, "/console/keys")).tables["The account's keys"][1][2] == "disabled"
         await fill(browser, path, {"disabled": None})
         assert not town.database.transaction(lambda one: find(one, row["id"])).disabled
@@ -113,7 +120,7 @@ def test_a_deleted_key_is_refused_and_listed_no_more(town: Town) -> None:
     ("fields", "said"),
     [
         ({"name": " "}, "name: from 1 to 100 printable characters, not 0"),
-        ({"scope inference": None, "scope account": None}, "scopes: must hold from 1 to 2 items, not 0"),
+        ({f"scope {scope}": None for scope in SCOPES}, "scopes: must hold from 1 to 3 items, not 0"),
         ({"cap_usd": "much"}, "cap_usd: an amount in US dollars"),
         ({"expires": "2020-01-01T00:00"}, "expires: must be from"),
         ({"expires": "soon"}, "expires: a moment as 2026-12-31T23:59 is expected, in UTC; received 'soon'"),

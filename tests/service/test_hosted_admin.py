@@ -10,8 +10,11 @@ import pytest
 
 from asgi import ask_in_turn, posting
 from gigarank.cli import app, failures
+from gigarank.service.accounts.deletion import delete_account
 from gigarank.service.app import create_app
 from gigarank.service.fake import FakeBackend
+from gigarank.service.hosted import open_database
+from gigarank.service.mail.service import Post
 from gigarank.service.settings import Settings
 
 BODY = {"query": "red planet", "documents": ["the red planet is Mars"]}
@@ -46,6 +49,20 @@ def test_an_account_is_made_with_credit_and_a_key_that_is_served(admin: Callable
     shown = admin("account", "show", "a@example.org")
     assert shown["balance_micros"] == 999_999 and "api_key" not in shown
     assert admin("check") == {"object": "audit", "accounts": 1, "problems": [], "sound": True}
+
+
+def test_an_account_that_was_deleted_gets_neither_credit_nor_a_key(admin: Callable[..., Any], tmp_path: Path) -> None:
+    account_id = admin("account", "create", "--email", "a@example.org", "--grant-usd", "1")["account_id"]
+    database = open_database(Settings(state_dir=str(tmp_path), accounts=True))
+    try:
+        database.transaction(lambda one: delete_account(one, Post("https://rank.example.org", sends=False), account_id, 1))
+    finally:
+        database.close()
+    for words in (("account", "grant", account_id, "--usd", "1"), ("key", "create", account_id)):
+        assert f"account: {account_id} was deleted" in admin(*words, code=2)
+    assert admin("account", "show", account_id)["balance_micros"] == 1_000_000
+    assert admin("key", "list", account_id)["keys"] == []
+    assert admin("check")["sound"]
 
 
 def test_no_key_is_told_twice(admin: Callable[..., Any]) -> None:
@@ -154,7 +171,7 @@ def test_a_ledger_that_does_not_add_up_is_exit_code_1(admin: Callable[..., Any],
         (("account", "grant", "a@example.org", "--usd", "0"), "amount: must be above 0"),
         (("account", "grant", "a@example.org", "--usd", "1", "--expires", "soon"), "--expires: a date as 2027-01-31"),
         (("account", "grant", "a@example.org", "--usd", "1", "--expires", "2001-01-31"), "expires: is over"),
-        (("key", "create", "a@example.org", "--scope", "all"), "scopes: some of inference, account; received all"),
+        (("key", "create", "a@example.org", "--scope", "all"), "scopes: some of inference, account, batches; received all"),
         (("key", "create", "a@example.org", "--cap-period", "year"), "cap_period: one of total, day, week, month"),
         (("key", "disable", "key_0"), "key: no key 'key_0'"),
         (("price", "set", "m", "--usd", "1", "--per", "words"), "per: one of tokens, documents; received 'words'"),

@@ -105,7 +105,7 @@ def test_scopes(database: Database, tmp_path: Path) -> None:
     require_scope(tenant, "account")
     with pytest.raises(AccessDenied, match="no scope inference; it has account"):
         require_scope(tenant, "inference")
-    with pytest.raises(InvalidInput, match="scopes: some of inference, account; received admin"):
+    with pytest.raises(InvalidInput, match="scopes: some of inference, account, batches; received admin"):
         read_scopes(["account", "admin"])
     with pytest.raises(InvalidInput, match="cap_period: one of total, day, week, month; received 'year'"):
         read_period("year")

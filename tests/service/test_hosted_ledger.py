@@ -312,6 +312,33 @@ def test_a_price_holds_from_its_second_until_the_next_one(database: Database) ->
         database.transaction(lambda one: prices.set_price(one, price("m", 8, NOW, id="price_x")))
 
 
+def flexible(database: Database, model: str, now: int = NOW) -> Price:
+    """As one request is billed, which is as many are shown."""
+    one = database.transaction(lambda one: prices.price_of(one, model, "batch", now))
+    assert database.transaction(lambda one: prices.prices_of(one, [model, "x"], "batch", now))[model] == one
+    return one
+
+
+@pytest.mark.parametrize("unit", ["tokens", "documents"])
+@pytest.mark.parametrize(("realtime", "half"), [(4_000_000, 2_000_000), (4_000_001, 2_000_000), (1, 0), (0, 0)])
+def test_a_model_with_a_realtime_price_alone_costs_half_of_it_in_the_flexible_tier(
+    database: Database, unit: Any, realtime: int, half: int
+) -> None:
+    made = price("m", realtime, NOW, unit=unit)
+    database.transaction(lambda one: prices.set_price(one, made))
+    assert flexible(database, "m") == replace(made, tier="batch", micros=half)
+    assert database.transaction(lambda one: prices.price_of(one, "m", "default", NOW)) == made
+
+
+def test_a_flexible_price_of_its_own_goes_before_half_and_everybody_s_is_for_those_that_have_none(database: Database) -> None:
+    dear, own = price("m", 900, NOW), price("m", 7, NOW + 10, tier="batch", id="price_own")
+    for made in (dear, own, price("m", 2_000, NOW + 20)):
+        database.transaction(lambda one, made=made: prices.set_price(one, made))  # type: ignore[misc]
+    assert [flexible(database, "m", NOW + after).micros for after in (0, 9, 10, 20)] == [450, 450, 7, 7]
+    for model, now in (("m", NOW - 1), ("other", NOW)):
+        assert (flexible(database, model, now).id, flexible(database, model, now).micros) == ("price_batch", 25_000)
+
+
 def test_prices_round_up_to_a_micro_dollar() -> None:
     by_tokens = price("m", 50_000, 0)
     assert [by_tokens.of(1, tokens) for tokens in (0, 1, 20, 21, 10**6)] == [0, 1, 1, 2, 50_000]

@@ -74,9 +74,47 @@ def test_a_key_s_limit_is_its_own(url: str, names: tuple[str, str]) -> None:
     enter(limiter, first)
     with pytest.raises(RateLimited, match="1 for this API key"):
         enter(limiter, first)
-    enter(limiter, second)
+    for _ in range(2):
+        enter(limiter, second)
     with pytest.raises(RateLimited, match="3 for this account"):
         enter(limiter, second)
+
+
+def test_a_key_that_is_hammered_takes_nothing_of_the_account_s_minute(url: str, names: tuple[str, str]) -> None:
+    account, key = names
+    limiter, whole = RateLimiter(url), Limits(requests_per_minute=5, tokens_per_minute=100)
+    narrow = tenant(whole, Limits(requests_per_minute=1, tokens_per_minute=10), account, key)
+    other = tenant(whole, None, account, key + "_other")
+    enter(limiter, narrow)
+    limiter.take_tokens(narrow, 10)
+    for _ in range(20):
+        with pytest.raises(RateLimited, match="1 for this API key"):
+            enter(limiter, narrow)
+        with pytest.raises(RateLimited, match="10 for this API key"):
+            limiter.take_tokens(narrow, 9)
+        with pytest.raises(RequestTooLarge, match="11 tokens, the API key may ask 10 a minute"):
+            limiter.take_tokens(narrow, 11)
+    told = headers(limiter, other)
+    assert (told["x-ratelimit-remaining-requests"], told["x-ratelimit-remaining-tokens"]) == ("4", "90")
+    for _ in range(4):
+        enter(limiter, other)
+    limiter.take_tokens(other, 90)
+
+
+def test_an_account_that_is_full_takes_nothing_of_a_key_s_minute(url: str, names: tuple[str, str]) -> None:
+    account, key = names
+    limiter, whole = RateLimiter(url), Limits(requests_per_minute=2, tokens_per_minute=10)
+    for _ in range(2):
+        enter(limiter, tenant(whole, None, account, key + "_other"))
+    limiter.take_tokens(tenant(whole, None, account, key + "_other"), 8)
+    mine = Limits(requests_per_minute=3, tokens_per_minute=9)
+    for _ in range(5):
+        with pytest.raises(RateLimited, match="2 for this account, of which 0 are left"):
+            enter(limiter, tenant(whole, mine, account, key))
+        with pytest.raises(RateLimited, match="10 for this account, of which 2 are left"):
+            limiter.take_tokens(tenant(whole, mine, account, key), 3)
+    told = headers(limiter, tenant(None, mine, account, key))
+    assert (told["x-ratelimit-remaining-requests"], told["x-ratelimit-remaining-tokens"]) == ("3", "9")
 
 
 def test_tokens_count_as_many_as_they_are(url: str, names: tuple[str, str]) -> None:

@@ -16,6 +16,8 @@ from gigarank.engine.work import Failure, Result, Unscored, Work
 from gigarank.errors import InvalidInput, WorkerFailed
 from gigarank.service.accounts import service as accounts
 from gigarank.service.app import create_app
+from gigarank.service.credits.prices import set_price
+from gigarank.service.credits.schemas import Price
 from gigarank.service.credits.service import audit
 from gigarank.service.db import Database
 from gigarank.service.fake import FakeBackend
@@ -115,6 +117,17 @@ def test_the_flexible_tier_is_cheaper(room: Room) -> None:
     room.ask(room.post(x_tier="batch"))
     (row,) = room.uses()
     assert (row["tier"], row["price_id"], row["amount_micros"]) == ("batch", "price_batch", 1)
+
+
+def test_the_flexible_tier_of_a_model_with_its_own_price_is_half_of_that_in_a_quote_and_in_the_bill(room: Room) -> None:
+    own = Price("price_own", "fake", "default", "documents", 50_000, 1)
+    room.database.transaction(lambda one: set_price(one, own))
+    quote, served = room.ask(room.post({**BODY, "dry_run": True}, x_tier="batch"), room.post(x_tier="batch"))
+    told = {name: quote.json["price"][name] for name in ("price_id", "tier", "unit", "price_micros")}
+    assert told == {"price_id": "price_own", "tier": "batch", "unit": "1000 documents", "price_micros": 25_000}
+    assert (quote.json["cost_micros"], served.headers["x-gigarank-cost-usd"]) == (50, "0.000050")
+    (row,) = room.uses()
+    assert (row["tier"], row["price_id"], row["amount_micros"]) == ("batch", "price_own", 50)
 
 
 def test_nothing_is_charged_for_what_fails(room: Room) -> None:

@@ -81,6 +81,7 @@ ROWS = {
         "INSERT INTO sign_ins (digest, provider, nonce, verifier, onward, expires) VALUES ('d', 'p', 'n', 'v', '', 9)",
     ],
     "0010": ["UPDATE accounts SET leaving = ''"],
+    "0011": ["UPDATE keys SET scopes = 'batches'"],
 }
 
 
@@ -124,6 +125,27 @@ def test_the_newest_version_is_the_tables_as_the_program_knows_them(database: Da
     assert STEPS[-1] == HEAD
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_keys_that_could_ask_models_go_on_to_use_files_and_batches(empty: Database) -> None:
+    def scopes() -> list[str]:
+        found = text("SELECT scopes FROM keys ORDER BY id")
+        return empty.transaction(lambda one: list(one.execute(found).scalars()))
+
+    old = ["inference", "account", "inference account", "account inference"]
+    migrate(empty, "0010")
+    account, key, *_ = ROWS["0001"]
+    execute(empty, account)
+    for number, one in enumerate(old):
+        execute(empty, key.replace("key_1", f"key_{number}").replace("'d'", f"'{number}'").replace("'inference'", f"'{one}'"))
+    migrate(empty, "0011")
+    assert scopes() == ["inference batches", "account", "inference account batches", "account inference batches"]
+    migrate(empty, "0010")
+    assert scopes() == old
+    migrate(empty, "0011")
+    execute(empty, "UPDATE keys SET scopes = 'batches account inference' WHERE id = 'key_0'")
+    migrate(empty, "0010")
+    assert scopes() == ["account inference", *old[1:]]
 
 
 def test_a_migration_that_fails_leaves_nothing(empty: Database) -> None:

@@ -97,7 +97,7 @@ def test_nobody_changes_another_s_key(town: Town) -> None:
         await browser.sign_in()
         await bob.sign_in("bob@example.org")
         made = await browser.well("create_key", {})
-        assert (made["name"], made["scopes"]) == ("default", ["inference", "account"])
+        assert (made["name"], made["scopes"]) == ("default", ["inference", "account", "batches"])
         path = f"/v1/me/keys/{made['key_id']}"
         assert [(await bob.post(path, {"disabled": True})).status, (await bob.delete(path)).status] == [404, 404]
         assert (await bob.well("list_keys"))["data"] == [] and (await asked(browser, made["api_key"])).status == 200

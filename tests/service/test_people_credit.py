@@ -10,6 +10,7 @@ from accounts import NOW, make_account
 from asgi import posting, visit
 from gigarank.errors import InvalidInput
 from gigarank.service.accounts import low_balance
+from gigarank.service.accounts.deletion import delete_account
 from gigarank.service.credits import free
 from gigarank.service.credits.schemas import Grant
 from gigarank.service.credits.service import audit, grant
@@ -146,6 +147,30 @@ def test_a_code_is_redeemed_once_however_it_is_typed(town: Town) -> None:
     assert balance(town, account_id) == 3_000_000
     listed = town.database.transaction(every_code)
     assert sorted(bool(row["account_id"]) for row in listed) == [True, True] and "digest" not in dict(listed[0])
+
+
+def deleted_account(town: Town) -> str:
+    account_id = make_account(town.database, open_secrets(town.settings), 100, "gone@example.org").account_id
+    town.database.transaction(lambda one: delete_account(one, POST, account_id, NOW))
+    return account_id
+
+
+def test_an_account_that_was_deleted_takes_no_code_which_another_then_redeems(town: Town) -> None:
+    gone, other = deleted_account(town), make_account(town.database, open_secrets(town.settings), 0, "b@example.org").account_id
+    ((_, code),) = town.database.transaction(lambda one: make_codes(one, 5, 1, None, NOW))
+    before = town.count(grants)
+    with pytest.raises(InvalidInput, match=f"account: {gone} was deleted") as refused:
+        town.database.transaction(lambda one: top_up(one, Codes(), gone, code, NOW))
+    assert (refused.value.param, refused.value.received) == ("account", "deleted")
+    assert (balance(town, gone), town.count(grants), town.rows(codes)[0]["account_id"]) == (100, before, None)
+    town.database.transaction(lambda one: top_up(one, Codes(), other, code, NOW))
+    assert balance(town, other) == 5
+
+
+def test_an_account_that_was_deleted_gets_no_free_credit(town: Town) -> None:
+    gone = deleted_account(town)
+    assert not town.database.transaction(lambda one: free.give(one, open_secrets(town.settings), gone, FREE, NOW))
+    assert (balance(town, gone), town.count(free_credits)) == (100, 0)
 
 
 def test_a_code_that_is_over_is_none(town: Town) -> None:

@@ -59,7 +59,7 @@ class KeyOptions(LimitOptions):
     """The command line of `gigarank admin key create`."""
 
     name: Name = "default"
-    scope: Annotated[list[str] | None, typer.Option(help=f"{' or '.join(SCOPES)}; absent: both.", show_default=False)] = None
+    scope: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCOPES)}; absent: all.", show_default=False)] = None
     model: Annotated[list[str] | None, typer.Option(help="A model that it may ask; absent: all.", show_default=False)] = None
     expires: Expires = None
     cap_usd: Annotated[str | None, typer.Option(help="The most that it may spend.", show_default=False)] = None

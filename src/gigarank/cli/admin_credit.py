@@ -105,7 +105,7 @@ def grant_credit(options: GrantOptions) -> None:
 
 
 def set_price(options: PriceOptions) -> None:
-    """A price from now on, or from a moment to come."""
+    """A price from now on, or from a moment to come; flexible is half of realtime until it has one of its own."""
     from gigarank.service.credits import prices as table
     from gigarank.service.credits.money import micros
     from gigarank.service.credits.schemas import Price, read_tier, read_unit

@@ -61,7 +61,10 @@ TOKEN_REQUEST = record(
     {},
     {
         "expires_in": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_S, "description": "seconds; absent: 600"},
-        "scopes": {"oneOf": [array({"enum": list(SCOPES)}, 1), {"type": "null"}], "description": "absent: inference"},
+        "scopes": {
+            "oneOf": [array({"enum": list(SCOPES)}, 1), {"type": "null"}],
+            "description": "absent: inference alone; never more than the key has",
+        },
         "models": {
             "oneOf": [array({"type": "string", "minLength": 1, "maxLength": 200}, 1, MOST_MODELS), {"type": "null"}],
             "description": "what it may ask; absent: what the key may",

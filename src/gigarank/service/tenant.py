@@ -6,8 +6,9 @@ from typing import Any, Literal, get_args
 
 from gigarank.service.settings import Settings
 
-Scope = Literal["inference", "account"]
-"""inference: to ask models. account: to see the account's credit and usage."""
+Scope = Literal["inference", "account", "batches"]
+"""inference: to ask models. account: to see the account's credit and usage. batches: to keep, read and delete files, and to
+start, see and cancel batches."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 

@@ -18,9 +18,9 @@ from gigarank.service.batches.storage import BLOCK, Store, drop, finish
 from gigarank.service.batches.upload import Form
 from gigarank.service.call import Answer, Call, tenant_of
 from gigarank.service.desk import Desk
+from gigarank.service.keys.service import require_scope
 from gigarank.service.openai.fields import Fields
 from gigarank.service.tables import batches as batch_table
-from gigarank.service.tables import files as file_table
 from gigarank.service.usage.schemas import read_limit
 from gigarank.types import JsonObject
 
@@ -85,7 +85,7 @@ async def list_files(desk: Desk, call: Call) -> Answer:
         message = "order: the newest come first; asc is not on offer"
         raise InvalidInput(message, param="order", limit="desc", received="asc")
     after = call.query.get("after")
-    rows = await desk.database.run(lambda one: repository.page(one, file_table, which, after, limit + 1))
+    rows = await desk.database.run(lambda one: repository.page_of_files(one, which, desk.now, after, limit + 1))
     return _page([file_shown(row) for row in rows], limit)
 
 
@@ -111,7 +111,9 @@ async def delete_file(desk: Desk, call: Call) -> Answer:
 
 
 async def create_batch(desk: Desk, call: Call) -> Answer:
+    """Its lines ask models, which needs that scope too, beside the one of batches."""
     tenant, asked = tenant_of(call), read_batch(call.body)
+    require_scope(tenant, "inference")
     row = await desk.database.run(lambda one: service.create(one, tenant, asked, desk.now))
     desk.depot.work.set()
     return Answer(batch_shown(row))

@@ -6,7 +6,7 @@ Whoever works on a batch is its owner, and every change of its work asks that it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, Table, delete, func, insert, or_, select, update
 
 from gigarank.service.batches.schemas import OPEN
 from gigarank.service.tables import batch_segments, batches, files
@@ -66,12 +66,23 @@ def is_read(connection: Connection, file_id: str) -> str | None:
 
 def page(connection: Connection, table: Table, which: Mapping[str, Any], after: str | None, most: int) -> Sequence[RowMapping]:
     """Rows whose columns have these values, the newest first; `after`: behind that one."""
+    return connection.execute(_page(table, which, after).limit(most)).mappings().all()
+
+
+def page_of_files(
+    connection: Connection, which: Mapping[str, Any], now: int, after: str | None, most: int
+) -> Sequence[RowMapping]:
+    """As `page`, without those whose time is over, which `file_of` does not find either."""
+    return connection.execute(_page(files, which, after).where(files.c.expires > now).limit(most)).mappings().all()
+
+
+def _page(table: Table, which: Mapping[str, Any], after: str | None) -> Select[Any]:
     wanted = select(table).where(*(table.c[name] == value for name, value in which.items()))
     if after is not None:
         same = (table.c.id == after, table.c.account_id == which["account_id"])
         last = select(table.c.created).where(*same).scalar_subquery()
         wanted = wanted.where((table.c.created < last) | ((table.c.created == last) & (table.c.id < after)))
-    return connection.execute(wanted.order_by(table.c.created.desc(), table.c.id.desc()).limit(most)).mappings().all()
+    return wanted.order_by(table.c.created.desc(), table.c.id.desc())
 
 
 def add_batch(connection: Connection, **values: Any) -> None:

@@ -17,9 +17,9 @@ _PURPOSE = "address "  # no key and no token begins so
 
 
 def give(connection: Connection, secrets: Secrets, account_id: str, amount_micros: int, now: int) -> bool:
-    """To an account whose address is verified. False: it had it, or there is none."""
+    """To an account whose address is verified. False: it had it, was deleted, or there is none."""
     account = repository.lock_account(connection, account_id)
-    if account is None or not amount_micros:
+    if account is None or account["state"] == "deleted" or not amount_micros:
         return False
     digests = secrets.of_address(_PURPOSE + account["email"])
     had = or_(free_credits.c.digest.in_(digests.values()), free_credits.c.account_id == account_id)

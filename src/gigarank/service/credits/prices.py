@@ -1,9 +1,11 @@
 """What a model costs, now and before: a versioned table. Each function is a part of one transaction.
 
-Invariant: a price is never changed; a new one begins, and the uses of the old one keep its id.
+Invariants: a price is never changed; a new one begins, and the uses of the old one keep its id. What is asked, shown and billed
+is chosen by one rule, `_chosen`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from sqlalchemy import Connection, RowMapping, bindparam, insert, select
@@ -14,11 +16,12 @@ from gigarank.service.credits.schemas import SHARED_MODEL, Price, Unit
 from gigarank.service.statements import Row, Statement, ask
 from gigarank.service.tables import prices
 
+_REALTIME: Tier = "default"
 _PRICES = Statement(
     select(prices)
-    .where(prices.c.model.in_((bindparam("own"), SHARED_MODEL)), prices.c.tier == bindparam("given_tier"))
+    .where(prices.c.model.in_((bindparam("own"), SHARED_MODEL)), prices.c.tier.in_((bindparam("given_tier"), _REALTIME)))
     .where(prices.c.valid_from <= bindparam("now"))
-    .order_by(prices.c.valid_from.desc())
+    .order_by(prices.c.valid_from)
 )
 
 
@@ -34,25 +37,43 @@ def set_price(connection: Connection, price: Price) -> Price:
 
 
 def price_of(connection: Connection, model: str, tier: Tier, now: int) -> Price:
-    """The model's own, else the one of all models. Raises InvalidInput where there is neither."""
+    """The model's own, else half of its realtime price, else the one of all models. Raises InvalidInput where there is none."""
     (rows,) = ask(connection, _PRICES({"own": model, "given_tier": tier, "now": now}))
-    found = [_price(row) for row in rows.rows]
-    own = [price for price in found if price.model == model]
-    if not found:
+    found = _chosen(_latest(rows.rows), model, tier)
+    if found is None:
         raise InvalidInput(f"model: {model} has no price for the {tier} tier", param="model", received=model)
-    return (own or found)[0]
+    return found
 
 
 def prices_of(connection: Connection, models: Sequence[str], tier: Tier, now: int) -> Mapping[str, Price]:
     """As `price_of`, of all of them with one question; without those that have none."""
     if not models:
         return {}
-    named = select(prices).where(prices.c.model.in_((*models, SHARED_MODEL)), prices.c.tier == tier)
+    named = select(prices).where(prices.c.model.in_((*models, SHARED_MODEL)), prices.c.tier.in_((tier, _REALTIME)))
     rows = connection.execute(named.where(prices.c.valid_from <= now).order_by(prices.c.valid_from)).mappings()
-    found = [_price(row) for row in rows]
-    latest = {price.model: price for price in found}
-    shared = {model: latest[SHARED_MODEL] for model in models if SHARED_MODEL in latest}
-    return shared | {model: latest[model] for model in models if model in latest}
+    latest = _latest(rows)
+    chosen = {model: _chosen(latest, model, tier) for model in models}
+    return {model: price for model, price in chosen.items() if price is not None}
+
+
+def _latest(rows: Iterable[RowMapping | Row]) -> Mapping[tuple[str, Tier], Price]:
+    """Of rows in the order in which they begin."""
+    return {(price.model, price.tier): price for price in map(_price, rows)}
+
+
+def _chosen(latest: Mapping[tuple[str, Tier], Price], model: str, tier: Tier) -> Price | None:
+    for name in (model, SHARED_MODEL):
+        if (name, tier) in latest:
+            return latest[name, tier]
+        if (name, _REALTIME) in latest:
+            return _half(latest[name, _REALTIME], tier)
+    return None
+
+
+def _half(realtime: Price, tier: Tier) -> Price:
+    """With the id of the row that it is half of: what is used refers to a row that there is. An odd micro-dollar is rounded
+    down, for half is what is promised, and never more."""
+    return replace(realtime, tier=tier, micros=realtime.micros // 2)
 
 
 def history(connection: Connection) -> Sequence[Price]:

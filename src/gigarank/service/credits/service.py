@@ -32,12 +32,15 @@ _RETRY_S = 0.25  # until a request of the same account or key may have ended
 
 
 def grant(connection: Connection, account_id: str, given: Grant, now: int) -> str:
-    """Adds credit and gives the grant's id. Raises InvalidInput for an amount or an expiry that is none."""
+    """Adds credit and gives the grant's id. Raises InvalidInput for an amount or an expiry that is none, and for an account
+    that was deleted: nobody could spend it."""
     if given.amount_micros <= 0:
         raise InvalidInput("amount: must be above 0", param="amount", limit=0, received=given.amount_micros)
     if given.expires is not None and given.expires <= now:
         raise InvalidInput("expires: is over", param="expires", limit=now, received=given.expires)
     account = _lock(connection, account_id)
+    if account["state"] == "deleted":
+        raise InvalidInput(f"account: {account_id} was deleted", param="account", limit="active, suspended", received="deleted")
     grant_id = new_id("grant")
     values = {name: getattr(given, name) for name in Grant.__slots__}
     repository.add_grant(

@@ -44,7 +44,7 @@ class Codes:
 
 
 def top_up(connection: Connection, provider: TopUpProvider, account_id: str, proof: str, now: int) -> tuple[str, Grant]:
-    """The grant's id, and the grant. Raises InvalidInput."""
+    """The grant's id, and the grant. Raises InvalidInput; the transaction that it ends has claimed nothing."""
     given = provider.claim(connection, account_id, proof, now)
     return grant(connection, account_id, given, now), given
 

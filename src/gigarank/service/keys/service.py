@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from gigarank.errors import AccessDenied, InvalidInput, ModelNotAllowed, ObjectNotFound, Unauthorized
-from gigarank.service.accounts.service import hold_open
+from gigarank.service.accounts.service import hold, hold_open
 from gigarank.service.credits import free
 from gigarank.service.ids import new_id
 from gigarank.service.keys import format as form
@@ -25,7 +25,9 @@ _TOUCH_S = 60  # `last_used` is this exact: not every look at an account is a wr
 
 
 def issue(connection: Connection, secrets: Secrets, account_id: str, terms: Terms, now: int) -> tuple[Key, str]:
-    """The key, and its text, which nobody can tell again."""
+    """The key, and its text, which nobody can tell again. Raises InvalidInput for an account that was deleted."""
+    if hold(connection, account_id) == "deleted":
+        raise InvalidInput(f"account: {account_id} was deleted", param="account", limit="active, suspended", received="deleted")
     text = form.make()
     key = Key(new_id("key"), account_id, form.shown(text), terms, False, 0, 0, None, now)
     repository.add(connection, key, *secrets.current(text))

@@ -48,7 +48,7 @@ from gigarank.service.tenant import Limits, Scope, Tenant
 from gigarank.service.web.hosted_pages import HOSTED_PAGES
 
 _OPERATORS_TAG, _KEYS_TAG = "operations", "key"
-_SCOPES: Mapping[str, Scope | None] = {"account": "account", "batches": "inference", "catalogue": "account", _KEYS_TAG: None}
+_SCOPES: Mapping[str, Scope | None] = {"account": "account", "batches": "batches", "catalogue": "account", _KEYS_TAG: None}
 """What a key needs for routes of a tag; for others, inference to POST, and nothing to look at what is offered."""
 _JSON = "application/json"
 

@@ -1,8 +1,8 @@
 """How much an account and a key may ask in a minute: counted in memory, or in Redis for several servers.
 
-Knows the `limits` library and no database. Invariant: of the account and of the key, each with a limit has its own count; what
-is refused says which, how much, and when to come back. Where nothing can be counted nobody waits long, and what becomes of
-requests is a setting; of passwords nobody has a try that is not counted.
+Knows the `limits` library and no database. Invariant: of the account and of the key, each with a limit has its own count; a key
+that is refused takes nothing of its account's; what is refused says which, how much, and when to come back. Where nothing can
+be counted nobody waits long, and what becomes of requests is a setting; of passwords nobody has a try that is not counted.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
@@ -109,14 +109,15 @@ class RateLimiter:
 
     def take_tokens(self, tenant: Tenant, tokens: int) -> None:
         """Counts them. Raises as `enter`. On any thread but the event loop's."""
-        for limit in _limits(tenant, "tokens"):
+        limits = list(_limits(tenant, "tokens"))
+        for limit in limits:
             if tokens > limit.most:
                 message = (
                     f"tokens_per_minute: this request has {tokens} tokens, the {limit.whose} may ask {limit.most} a minute"
                 )
                 raise RequestTooLarge(message, param="tokens_per_minute", limit=limit.most, received=tokens)
-            with self._outage():
-                self._hit(limit, tokens)
+        with self._outage():
+            self._count(limits, tokens)
 
     async def headers(self, tenant: Tenant) -> dict[str, str]:
         """OpenAI's x-ratelimit headers, of the limit that is nearest."""
@@ -156,12 +157,20 @@ class RateLimiter:
             raise _unavailable() from error
 
     def _enter(self, tenant: Tenant) -> None:
-        for limit in _limits(tenant, "requests"):
-            self._hit(limit, 1)
+        self._count(list(_limits(tenant, "requests")), 1)
 
-    def _hit(self, limit: _Limit, cost: int) -> None:
+    def _count(self, limits: Sequence[_Limit], cost: int) -> None:
+        """In all of them or, as far as others ask nothing meanwhile, in none."""
+        for limit in limits[:-1]:
+            self._ask(self._strategy.test, limit, cost)
+        # The account's count is everybody's, and comes last: a key that is refused takes nothing of it. Where others fill the
+        # account between the look and the count, the one that asks too much loses a piece of its own minute, and nobody else.
+        for limit in reversed(limits):
+            self._ask(self._strategy.hit, limit, cost)
+
+    def _ask(self, let_in: Callable[..., bool], limit: _Limit, cost: int) -> None:
         with self._asking():
-            if self._strategy.hit(limit.item, *limit.names, cost=cost):
+            if let_in(limit.item, *limit.names, cost=cost):
                 return
             stats = self._strategy.get_window_stats(limit.item, *limit.names)
         message = f"{limit.unit}_per_minute: {limit.most} for this {limit.whose}, of which {max(0, stats.remaining)} are left"
