@@ -265,7 +265,7 @@ def test_other_data_or_another_base_are_another_run(train: Trains, tmp_path: Pat
     recipe = read_recipe(tmp_path / "recipe.toml")
     options = RunOptions(output=tmp_path / "out", device="cpu")
     with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
-        file.write(row("red", ["red"], [1]))
+        file.write(row("red", ["red", "sea"], [1, 0]))
     with pytest.raises(CheckpointError, match="begun with another data"):
         run(recipe, options)
     content = (model / "model.safetensors").read_bytes()

@@ -127,6 +127,12 @@ def test_a_key_that_is_unknown_or_out_of_range_is_named(tmp_path: Path, added: s
         (SHORT.replace('"a.jsonl" }', '"a", share = nan }'), r"data\[0\].share: must be finite, not nan"),
         (SHORT.replace("{ bce = 1.0 }", "'bce'"), r"losses: must be a table of losses and their weights, not 'bce'"),
         (SHORT.replace("{ bce = 1.0 }", "{ kl = 1.0, bce = 1.0 }") + "in_batch = 2", r"no teacher's score, which kl needs"),
+        (SHORT.replace("bce", "infonce") + "documents = 1", r"documents: infonce: nothing to compare with; .* in_batch, not 1"),
+        (SHORT.replace("{ bce", "{ kl = 0.5, bce") + "documents = 1", r"stage\[0\].documents: kl: nothing to compare with"),
+        (
+            SHORT.replace("bce", "infonce") + "documents = 1\n[base]\nkind = 'embedder'",
+            r"documents: infonce: nothing to compare with; at least 2, or at_once above 1",
+        ),
         (SHORT.replace("name = ", "#"), r"stage\[0\].name: is missing"),
         (SHORT + SHORT, r"stage\[1\].name: is another stage's name, not 'one'"),
         (SHORT + "[base]\nkind = 'embedder'", r"losses.bce: no loss of a embedder; known: infonce"),
@@ -144,6 +150,18 @@ def test_a_key_that_is_unknown_or_out_of_range_is_named(tmp_path: Path, added: s
 def test_a_mix_that_cannot_be_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadFile, match=message):
         read_recipe(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHORT + "documents = 1",
+        SHORT.replace("bce", "infonce") + "documents = 1\nin_batch = 2",
+        SHORT.replace("bce", "infonce") + "documents = 1\nat_once = 2\n[base]\nkind = 'embedder'",
+    ],
+)
+def test_a_document_alone_is_enough_where_it_is_not_compared_or_others_come_in(tmp_path: Path, text: str) -> None:
+    assert read_recipe(written(tmp_path, text)).stage[0].documents == 1
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

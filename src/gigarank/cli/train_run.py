@@ -52,7 +52,7 @@ def run(options: RunCommand) -> None:
     if options.check:
         stages = [
             {"stage": stage.name, "rows": sum(map(len, rows)), "steps": steps_of(stage, rows), "losses": stage.losses}
-            for stage, rows in ((stage, read_data(stage)) for stage in recipe.stage)
+            for stage, rows in ((stage, read_data(stage, recipe.base.kind)) for stage in recipe.stage)
         ]
         _tell_plan(stages, options.json)
         return

@@ -122,7 +122,7 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
     if recipe.dev is not None and options.evaluate is None:
         raise InvalidInput("dev: needs an evaluation", param="dev")
     sharding.check()
-    rows = [read_data(stage) for stage in recipe.stage]
+    rows = [read_data(stage, recipe.base.kind) for stage in recipe.stage]
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
     plan = _Plan(recipe, checkpoint, rows, options)
     if first_process():

@@ -23,6 +23,8 @@ LISTWISE = ("infonce", "listnet", "lambda", "ranknet", "margin_mse", "mse", "kl"
 """The losses of a reranker."""
 TAUGHT = frozenset({"margin_mse", "mse", "kl"})
 """Losses against a teacher's scores."""
+COMPARING = frozenset({"infonce", "listnet", "lambda", "ranknet", "margin_mse", "kl"})
+"""Losses that are zero for a document alone."""
 EMBEDDER_LOSSES = ("infonce",)
 SEEDS = 2**32
 """How many seeds numpy knows, which transformers seeds too."""
@@ -246,6 +248,11 @@ class _Checks(_Reader):
             self.at_least(f"{key}.data[{index}].max_rows", data.max_rows, 1)
 
     def mix(self, stage: Stage, key: str, kind: str) -> None:
+        alone = stage.documents == 1 and not (stage.at_once > 1 if kind == "embedder" else stage.in_batch)
+        if alone and (comparing := [name for name in stage.losses if name in COMPARING]):
+            way_out = "at_once above 1" if kind == "embedder" else "in_batch"
+            names = ", ".join(comparing)
+            self.refuse(f"{key}.documents", f"{names}: nothing to compare with; at least 2, or {way_out}", stage.documents, 2)
         if stage.queries % stage.at_once:
             self.refuse(f"{key}.at_once", f"must divide queries ({stage.queries})", stage.at_once, stage.queries)
         if stage.in_batch and stage.queries == 1:
