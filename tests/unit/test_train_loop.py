@@ -313,6 +313,27 @@ def test_layers_that_the_model_has_not_are_refused(train: Trains, changes: dict[
         train(1, changes=changes)
 
 
+LONG = " ".join(["red"] * 9_000)
+
+
+@pytest.mark.parametrize(("query", "more"), [(LONG, {}), ("red", {"instruction": LONG})])
+def test_a_query_that_leaves_no_room_is_refused_by_line_before_anything_is_written(
+    tmp_path: Path, model: Path, query: str, more: dict[str, str]
+) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, model))
+    with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write("\n" + row(query, ["red", "sea"], [1, 0], **more))
+    with pytest.raises(BadFile, match=r"rows\.jsonl:26: query: instruction, query and template take \d+ tokens, which leaves"):
+        run(recipe, RunOptions(output=tmp_path / "out", device="cpu"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_query_that_is_cut_to_what_the_stage_reads_leaves_room(tmp_path: Path, model: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, model, 1, **{"queries = 4": "queries = 4\nmax_query_tokens = 8"}))
+    (tmp_path / "rows.jsonl").write_text(row(LONG, ["red", "sea"], [1, 0]), encoding="utf-8")
+    assert run(recipe, RunOptions(output=tmp_path / "out", device="cpu")).stages[0].steps == 1
+
+
 def test_data_are_checked_before_a_model_is_loaded(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tmp_path / "no-model")
     (tmp_path / "rows.jsonl").write_text("{\n", encoding="utf-8")

@@ -37,6 +37,7 @@ from gigarank.training.examples import draw, read_data, steps_of
 from gigarank.training.export import ExportOptions, export
 from gigarank.training.packing import EmbedderTexts, Encodes, PackedExamples, RerankerPrompts, collate
 from gigarank.training.recipe import Recipe, Stage
+from gigarank.training.room import check_room, prompts_of
 from gigarank.training.rows import Row
 from gigarank.training.scorer import Answers, Scorer, build, note_base
 from gigarank.training.sharding import first_process, processes
@@ -101,6 +102,10 @@ class _Plan:
     def text(self) -> TextTokenizer:
         return TextTokenizer.from_folder(self.checkpoint.folder)
 
+    @cached_property
+    def prompts(self) -> PromptTokenizer:
+        return prompts_of(self.checkpoint, self.text)
+
     @property
     def on_cpu(self) -> bool:
         return self.options.device == "cpu" or not torch.cuda.is_available()
@@ -125,6 +130,9 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
     rows = [read_data(stage, recipe.base.kind) for stage in recipe.stage]
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
     plan = _Plan(recipe, checkpoint, rows, options)
+    if recipe.base.kind == "reranker":
+        for stage, files in zip(recipe.stage, rows, strict=True):
+            check_room(stage, files, plan.prompts)
     if first_process():
         claim(options.output, recipe, fingerprint_of(checkpoint), plan.rows, resume=options.resume)
     scorer, results = _built(plan), []
@@ -255,10 +263,9 @@ def _answers(plan: _Plan) -> Answers | None:
 
 
 def _encodes(plan: _Plan, stage: Stage) -> Encodes:
-    text, longest = plan.text, read_config(plan.checkpoint.folder).max_position_embeddings
     if plan.recipe.base.kind == "reranker":
-        return RerankerPrompts(PromptTokenizer(text, choose_prompt(plan.checkpoint, EngineOptions()), longest), stage)
-    return EmbedderTexts(text, QWEN3_EMBEDDING_V1, stage, longest)
+        return RerankerPrompts(plan.prompts, stage)
+    return EmbedderTexts(plan.text, QWEN3_EMBEDDING_V1, stage, read_config(plan.checkpoint.folder).max_position_embeddings)
 
 
 def _arguments(plan: _Plan, number: int) -> Any:
