@@ -242,7 +242,7 @@ class Maker:
     def made(self, task: str, query: str, lang: str, positive: str, negative: list[str], instruction: str | None = None) -> Row:
         if instruction is None and self.dice.random() < 0.4:
             instruction = INSTRUCTIONS.get(task)
-        documents = [(positive, 1)] + [(text, 0) for text in negative[:NEGATIVES]]
+        documents = [(positive, 1)] + [(text, 0) for text in negative[:NEGATIVES] if text != positive]
         self.dice.shuffle(documents)
         row = {"query": query, "instruction": instruction, "task": task, "lang": lang}
         row |= {"documents": [text for text, _ in documents], "labels": [label for _, label in documents]}

@@ -431,6 +431,19 @@ def test_a_dev_set_without_candidates_has_those_that_bm25_finds(here: Path) -> N
     assert figure(training.small_model(here / "small")) == 1.0  # its only candidate is the one with the query's word
 
 
+def test_check_sees_what_a_run_would_refuse_of_the_data(capfd: pytest.CaptureFixture[str], here: Path) -> None:
+    model = training.small_model(here / "small")
+    training.write_recipe(here, model)
+    assert train(capfd, "run", "recipe.toml", "--output", "out", "--check")["stages"][0]["rows"] == 24
+    with Path("rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(training.row("red " * 9_000, ["red", "sea"], [1, 0]))
+    assert "rows.jsonl:25: query: instruction, query and" in refused(capfd, "run", "recipe.toml", "-o", "out", "--check")
+    training.write_recipe(here, Path("some/model-that-is-not-here"))
+    write("rows.jsonl", {"query": "q", "documents": ["a"], "labels": [1]})
+    assert "rows.jsonl:1: labels: infonce needs" in refused(capfd, "run", "recipe.toml", "-o", "out", "--check")
+    assert not Path("out").exists()
+
+
 def test_a_dev_metric_that_is_unknown_is_refused_before_training(capfd: pytest.CaptureFixture[str], base: Path) -> None:
     write("rows.jsonl", {"query": "q", "documents": ["a", "b"], "labels": [1, 0]})
     stage = '[[stage]]\nname = "s"\nlosses = { bce = 1.0 }\ndata = [{ path = "rows.jsonl" }]\n'

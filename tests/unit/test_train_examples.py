@@ -67,8 +67,17 @@ def test_documents_of_the_steps_other_queries_stand_in_as_negatives() -> None:
     for example in draw(stage(in_batch=2, queries=3, documents=2), [rows]):
         assert len(example.others) == 2
         assert all(other != example.row and rows[other].documents[place] != "shared" for other, place in example.others)
+
+
+def test_documents_of_other_queries_need_another_query(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(row("q", ["a", "b"], [1, 0]) * 4, encoding="utf-8")
     with pytest.raises(InvalidInput, match="in_batch: the data hold one query only"):
-        draw(stage(in_batch=1), [[rows[0]] * 4])
+        read_data(stage(in_batch=1, data=(Data(path=path),)))
+
+
+def test_a_step_of_more_queries_than_rows_holds_rows_twice() -> None:
+    assert sorted(example.row for example in draw(stage(queries=4, steps=1), [ROWS[:2]])) == [0, 0, 1, 1]
 
 
 def test_forwards_of_several_queries_are_of_like_length() -> None:
@@ -80,7 +89,7 @@ def test_forwards_of_several_queries_are_of_like_length() -> None:
 
 def test_rows_are_read_with_line_and_field_of_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text(row("q", ["a"], [1]) + row("q", ["a"], [0]), encoding="utf-8")
+    path.write_text(row("q", ["a", "b"], [1, 0]) + row("q", ["a"], [0]), encoding="utf-8")
     with pytest.raises(BadFile, match=r"rows.jsonl:2: a row without a positive document"):
         read_data(stage(data=(Data(path=path),)))
     path.write_text(row("q", ["a"], [1, 0]), encoding="utf-8")
@@ -94,9 +103,48 @@ def test_rows_are_read_with_line_and_field_of_what_is_wrong(tmp_path: Path) -> N
 def test_rows_without_a_teacher_are_refused_where_nothing_else_is_learned_from(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(row("q", ["a", "b"], [1, 0], scores=[1, None]), encoding="utf-8")
-    with pytest.raises(BadFile, match="row 1: scores: kl needs a teacher's scores of two documents or more"):
+    with pytest.raises(BadFile, match=r"rows.jsonl:1: scores: kl needs a teacher's scores of two documents or more"):
         read_data(stage(losses={"kl": 1.0}, data=(Data(path=path),)))
-    assert read_data(stage(losses={"kl": 1.0, "bce": 1.0}, data=(Data(path=path),)))
+    path.write_text(path.read_text() + "\n" + row("q", ["a", "b"], [1, 0], scores=[1, 0]), encoding="utf-8")
+    assert len(read_data(stage(losses={"kl": 1.0, "bce": 1.0}, data=(Data(path=path),)))[0]) == 2
+
+
+USELESS: dict[str, tuple[dict[str, float], str, str]] = {
+    "infonce": ({"infonce": 1.0}, row("q", ["a", "b"], [1, 0.5]), "infonce needs a document with label 0 .*, not .1.0, 0.5."),
+    "listnet": ({"listnet": 1.0}, row("q", ["a"], [1]), "listnet needs two documents or more"),
+    "lambda": ({"lambda": 1.0}, row("q", ["a", "b"], [1, 1]), "lambda needs documents with different labels"),
+    "several": ({"ranknet": 1.0, "kl": 1.0}, row("q", ["a"], [1], scores=[3]), "ranknet needs .*; kl needs a teacher's scores"),
+    "margins": ({"margin_mse": 1.0}, row("q", ["a", "b", "c"], [1, 1, 0], scores=[3, 2, None]), "margin_mse needs a teacher's"),
+    "mse": ({"mse": 1.0}, row("q", ["a"], [1], scores=[None]), "mse needs a teacher's score"),
+}
+
+
+@pytest.mark.parametrize("what", USELESS)
+def test_a_row_from_which_no_loss_learns_is_refused_by_line_and_a_loss_by_file(tmp_path: Path, what: str) -> None:
+    losses, useless, said = USELESS[what]
+    path, good = tmp_path / "rows.jsonl", row("r", ["a", "b"], [1, 0], scores=[1, 0])
+    path.write_text(good + "\n" + useless, encoding="utf-8")
+    data = (Data(path=path),)
+    with pytest.raises(BadFile, match=rf"rows.jsonl:3: (labels|scores): {said}"):
+        read_data(stage(losses=losses, data=data))
+    assert read_data(stage(losses=losses | {"bce": 1.0}, data=data)), "one of the losses learns from each row"
+    path.write_text(useless * 2, encoding="utf-8")
+    with pytest.raises(BadFile, match=rf"rows.jsonl: losses.{next(iter(losses))}: would learn nothing: it needs .*no row has"):
+        read_data(stage(losses=losses | {"bce": 1.0}, data=data))
+    (tmp_path / "more.jsonl").write_text(good, encoding="utf-8")
+    assert read_data(stage(losses=losses | {"bce": 1.0}, data=(*data, Data(path=tmp_path / "more.jsonl"))))
+
+
+def test_documents_of_other_queries_are_what_a_lone_positive_is_compared_with(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(row("q", ["a"], [1]) + row("r", ["b"], [1]), encoding="utf-8")
+    lone = stage(data=(Data(path=path),))
+    for kind in ("reranker", "embedder"):
+        with pytest.raises(BadFile, match=r"rows.jsonl:1: labels: infonce needs a document with label 0"):
+            read_data(lone, kind)
+    assert read_data(replace(lone, in_batch=1)) and read_data(replace(lone, at_once=2), "embedder")
+    with pytest.raises(BadFile, match=r"rows.jsonl:1: labels: infonce needs"):
+        read_data(replace(lone, at_once=2))
 
 
 def test_instruction_and_most_rows_are_the_datas(tmp_path: Path) -> None:

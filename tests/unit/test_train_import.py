@@ -246,6 +246,73 @@ def test_bad_columns_and_rows_say_where(tmp_path: Path, row: dict[str, Any], sai
         read(write(tmp_path, row), format="rows" if "documents" in row else "columns")
 
 
+OURS = {"query": "q", "documents": ["a", "b"], "labels": [1, 0]}
+BAD_OURS: dict[str, tuple[dict[str, Any], str]] = {
+    "label above 1": ({"labels": [5, -1]}, r"labels\[0\]: must be from 0 to 1, not 5"),
+    "label below 0": ({"labels": [1, -0.5]}, r"labels\[1\]: must be from 0 to 1, not -0.5"),
+    "huge label": ({"labels": [1, 10**400]}, r"labels\[1\]: must be from -3.4e\+38 to 3.4e\+38, not one of 401 digits"),
+    "huge score": ({"scores": [1, -(10**400)]}, r"scores\[1\]: must be from .* not one of 401 digits"),
+    "score that fp32 does not hold": ({"scores": [1e300, 0]}, r"scores\[0\]: must be from .*, not 1e\+300"),
+    "misspelt field": ({"instuction": "i"}, "instuction: no such field; nearest: instruction; known: query, documents"),
+    "unknown field": ({"zzz": 1}, "zzz: no such field; known: query, documents, labels, scores, instruction, task, lang"),
+    "contradiction": ({"documents": ["a", "a"]}, "labels: the document 'a' stands there twice, with 1 and with 0"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_OURS)
+def test_a_row_of_ours_that_cannot_be_meant_says_where(tmp_path: Path, what: str) -> None:
+    change, said = BAD_OURS[what]
+    with pytest.raises(BadFile, match=rf"data\.jsonl:2: {said}"):
+        read(write(tmp_path, OURS, OURS | change))
+
+
+def test_a_number_of_more_digits_than_are_read_says_where(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"data\.jsonl:2: not JSON: a number of too many digits"):
+        read(write(tmp_path, OURS, '{"query": "q", "documents": ["a"], "labels": [' + "1" * 5_000 + "]}"))
+
+
+def test_synonyms_of_fields_are_known_in_rows_of_ours(tmp_path: Path) -> None:
+    (found,) = read(write(tmp_path, OURS | {"prompt": "p", "type": "t", "language": "en"}))
+    assert (found.instruction, found.task, found.language) == ("p", "t", "en")
+
+
+def test_other_labels_of_our_rows_are_scaled_as_columns(tmp_path: Path) -> None:
+    (found,) = read(write(tmp_path, OURS | {"labels": [3, 1.5]}), format="columns", highest_label=3.0)
+    assert judged(found) == [("a", 1.0), ("b", 0.5)]
+
+
+CONTRADICTING: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "flagembedding": ([{"query": "r", "pos": ["a", "b"], "neg": ["c", "a"]}], "with 1 and with 0"),
+    "swift": (
+        [
+            {
+                "messages": [message("user", "r")],
+                "positive_messages": [[message("assistant", "a")]],
+                "negative_messages": [[message("assistant", "a")]],
+            }
+        ],
+        "with 1 and with 0",
+    ),
+    "columns": ([{"a": "r", "b": "a", "label": one} for one in (0.5, 1)], "with 0.5 and with 1"),
+}
+
+
+@pytest.mark.parametrize("kind", CONTRADICTING)
+def test_a_document_with_contradicting_labels_is_refused_or_skipped(tmp_path: Path, kind: str) -> None:
+    rows, said = CONTRADICTING[kind]
+    path = write(tmp_path, *rows)
+    with pytest.raises(BadFile, match=rf"data\.jsonl:1: labels: the document 'a' stands there twice, {said}"):
+        read(path)
+    report = ImportReport()
+    assert list(import_rows(path, ImportOptions(skip=True), report)) == []
+    assert (report.skipped, report.first_skipped) == (1, f"{path}:1")
+
+
+def test_a_document_twice_with_equal_labels_stays(tmp_path: Path) -> None:
+    (found,) = read(write(tmp_path, {"query": "q", "pos": ["a", "a"], "neg": ["b", "b"]}))
+    assert judged(found) == [("a", 1.0), ("a", 1.0), ("b", 0.0), ("b", 0.0)]
+
+
 def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match=r"no known format has the fields id, n; known: swift"):
         tell_format(write(tmp_path, {"id": 3, "n": 4}))

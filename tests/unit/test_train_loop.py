@@ -350,7 +350,7 @@ def test_other_data_or_another_base_are_another_run(train: Trains, tmp_path: Pat
     recipe = read_recipe(tmp_path / "recipe.toml")
     options = RunOptions(output=tmp_path / "out", device="cpu")
     with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
-        file.write(row("red", ["red"], [1]))
+        file.write(row("red", ["red", "sea"], [1, 0]))
     with pytest.raises(CheckpointError, match="begun with another data"):
         run(recipe, options)
     content = (model / "model.safetensors").read_bytes()
@@ -396,6 +396,27 @@ def test_a_checkpoint_of_another_shape_is_named(train: Trains, tmp_path: Path) -
 def test_layers_that_the_model_has_not_are_refused(train: Trains, changes: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         train(1, changes=changes)
+
+
+LONG = " ".join(["red"] * 9_000)
+
+
+@pytest.mark.parametrize(("query", "more"), [(LONG, {}), ("red", {"instruction": LONG})])
+def test_a_query_that_leaves_no_room_is_refused_by_line_before_anything_is_written(
+    tmp_path: Path, model: Path, query: str, more: dict[str, str]
+) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, model))
+    with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write("\n" + row(query, ["red", "sea"], [1, 0], **more))
+    with pytest.raises(BadFile, match=r"rows\.jsonl:26: query: instruction, query and template take \d+ tokens, which leaves"):
+        run(recipe, RunOptions(output=tmp_path / "out", device="cpu"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_query_that_is_cut_to_what_the_stage_reads_leaves_room(tmp_path: Path, model: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, model, 1, **{"queries = 4": "queries = 4\nmax_query_tokens = 8"}))
+    (tmp_path / "rows.jsonl").write_text(row(LONG, ["red", "sea"], [1, 0]), encoding="utf-8")
+    assert run(recipe, RunOptions(output=tmp_path / "out", device="cpu")).stages[0].steps == 1
 
 
 def test_data_are_checked_before_a_model_is_loaded(tmp_path: Path) -> None:

@@ -81,9 +81,18 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         ("queries = true", r"stage\[0\].queries: must be a whole number, not True"),
         ("steps = 0", r"stage\[0\].steps: must be at least 1"),
         ("epochs = 0", r"stage\[0\].epochs: must be above 0"),
-        ("learning_rate = nan", r"stage\[0\].learning_rate: must be above 0, not nan"),
+        ("learning_rate = nan", r"stage\[0\].learning_rate: must be finite, not nan"),
         ("learning_rate = inf", r"stage\[0\].learning_rate: must be finite, not inf"),
-        ("max_grad_norm = nan", r"stage\[0\].max_grad_norm: must be at least 0, not nan"),
+        ("max_grad_norm = nan", r"stage\[0\].max_grad_norm: must be finite, not nan"),
+        ("max_grad_norm = inf", r"stage\[0\].max_grad_norm: must be finite, not inf"),
+        ("false_negative_margin = nan", r"stage\[0\].false_negative_margin: must be finite, not nan"),
+        ("false_negative_margin = -inf", r"stage\[0\].false_negative_margin: must be finite, not -inf"),
+        ("weight_decay = inf", r"stage\[0\].weight_decay: must be finite, not inf"),
+        (f"epochs = 1{'0' * 400}", r"stage\[0\].epochs: must be finite, not 10000"),
+        ("seed = -1", r"stage\[0\].seed: must be from 0 to below 4294967296, not -1"),
+        ("seed = 4294967296", r"stage\[0\].seed: must be from 0 to below 4294967296, not 4294967296"),
+        ("[lora]\nalpha = inf", r"lora.alpha: must be finite, not inf"),
+        ("[lora]\ndropout = nan", r"lora.dropout: must be finite, not nan"),
         ("temperature = -1.0", r"stage\[0\].temperature: must be above 0, not -1.0"),
         ("warmup = 1.0", r"stage\[0\].warmup: must be from 0 to below 1"),
         ("schedule = 'step'", r"stage\[0\].schedule: must be one of linear, cosine, constant, not 'step'"),
@@ -114,8 +123,16 @@ def test_a_key_that_is_unknown_or_out_of_range_is_named(tmp_path: Path, added: s
     [
         (SHORT.replace("bce = 1.0", "hinge = 1.0"), r"losses.hinge: no loss of a reranker; known: infonce, listnet"),
         (SHORT.replace("bce = 1.0", "bce = -1.0"), r"losses.bce: must be above 0, not -1.0"),
+        (SHORT.replace("bce = 1.0", "bce = inf"), r"losses.bce: must be finite, not inf"),
+        (SHORT.replace('"a.jsonl" }', '"a", share = nan }'), r"data\[0\].share: must be finite, not nan"),
         (SHORT.replace("{ bce = 1.0 }", "'bce'"), r"losses: must be a table of losses and their weights, not 'bce'"),
         (SHORT.replace("{ bce = 1.0 }", "{ kl = 1.0, bce = 1.0 }") + "in_batch = 2", r"no teacher's score, which kl needs"),
+        (SHORT.replace("bce", "infonce") + "documents = 1", r"documents: infonce: nothing to compare with; .* in_batch, not 1"),
+        (SHORT.replace("{ bce", "{ kl = 0.5, bce") + "documents = 1", r"stage\[0\].documents: kl: nothing to compare with"),
+        (
+            SHORT.replace("bce", "infonce") + "documents = 1\n[base]\nkind = 'embedder'",
+            r"documents: infonce: nothing to compare with; at least 2, or at_once above 1",
+        ),
         (SHORT.replace("name = ", "#"), r"stage\[0\].name: is missing"),
         (SHORT + SHORT, r"stage\[1\].name: is another stage's name, not 'one'"),
         (SHORT + "[base]\nkind = 'embedder'", r"losses.bce: no loss of a embedder; known: infonce"),
@@ -133,6 +150,18 @@ def test_a_key_that_is_unknown_or_out_of_range_is_named(tmp_path: Path, added: s
 def test_a_mix_that_cannot_be_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadFile, match=message):
         read_recipe(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHORT + "documents = 1",
+        SHORT.replace("bce", "infonce") + "documents = 1\nin_batch = 2",
+        SHORT.replace("bce", "infonce") + "documents = 1\nat_once = 2\n[base]\nkind = 'embedder'",
+    ],
+)
+def test_a_document_alone_is_enough_where_it_is_not_compared_or_others_come_in(tmp_path: Path, text: str) -> None:
+    assert read_recipe(written(tmp_path, text)).stage[0].documents == 1
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

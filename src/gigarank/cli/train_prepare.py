@@ -50,7 +50,10 @@ class ImportCommand:
     highest_label: Annotated[float, typer.Option(help="Which label counts as 1.0, in labelled pairs.")] = 1.0
     split: Annotated[str, typer.Option(help="Which qrels of a BEIR folder.")] = "train"
     least_grade: Annotated[int, typer.Option(help="Grades of a BEIR folder from here up are positive.")] = 1
-    skip: Annotated[bool, typer.Option("--skip", help="Leave out rows without a positive instead of stopping.")] = False
+    skip: Annotated[
+        bool,
+        typer.Option("--skip", help="Leave out rows without a positive, or with contradicting labels, instead of stopping."),
+    ] = False
     json: Json = False
     debug: Debug = False
 

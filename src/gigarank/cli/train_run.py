@@ -50,10 +50,16 @@ def run(options: RunCommand) -> None:
 
     recipe = read_recipe(options.recipe)
     if options.check:
-        stages = [
-            {"stage": stage.name, "rows": sum(map(len, rows)), "steps": steps_of(stage, rows), "losses": stage.losses}
-            for stage, rows in ((stage, read_data(stage)) for stage in recipe.stage)
-        ]
+        from gigarank.training.room import check_room, prompts_if_here
+
+        stages, prompts = list[dict[str, object]](), prompts_if_here(recipe.base)
+        for stage in recipe.stage:
+            rows = read_data(stage, recipe.base.kind)
+            if prompts is not None:
+                check_room(stage, rows, prompts)
+            stages.append(
+                {"stage": stage.name, "rows": sum(map(len, rows)), "steps": steps_of(stage, rows), "losses": stage.losses}
+            )
         _tell_plan(stages, options.json)
         return
     require_packages("train", "transformers", "peft", "accelerate", "tensorboard")

@@ -8,11 +8,25 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 
 from gigarank.errors import BadFile, InvalidInput
 from gigarank.training.importers import ImportOptions, ImportReport, import_rows
+from gigarank.training.lines import read_lines
 from gigarank.training.recipe import TAUGHT, Data, Stage
 from gigarank.training.rows import Row
+
+_NEEDS = {
+    "infonce": "a document with label 0 beside the positive",
+    "listnet": "two documents or more",
+    "lambda": "documents with different labels",
+    "ranknet": "documents with different labels",
+    "margin_mse": "a teacher's scores of a positive and a negative",
+    "mse": "a teacher's score",
+    "kl": "a teacher's scores of two documents or more",
+}
+"""What a row must have so that a loss is not zero whatever the model says; other losses need nothing more than a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +39,37 @@ class Example:
     others: tuple[tuple[int, int], ...] = ()
 
 
-def read_data(stage: Stage) -> list[list[Row]]:
-    """The rows of each of the stage's files. Raises BadFile that names file, line and field, or a row that no loss of the
-    stage can use."""
-    return [_read(data, stage) for data in stage.data]
+def read_data(stage: Stage, kind: str = "reranker") -> list[list[Row]]:
+    """The rows of each of the stage's files. Raises BadFile that names file, line and field, also for a row from which no loss
+    of the stage learns, and a loss that learns from no row; InvalidInput where `in_batch` finds no other query."""
+    files = [_read(data, stage, kind) for data in stage.data]
+    rows = [row for file in files for row in file]
+    for loss in stage.losses:
+        if not any(_teaches(loss, row, stage, kind) for row in rows):
+            names = ", ".join(str(data.path) for data in stage.data)
+            raise BadFile(
+                f"{names}: losses.{loss}: would learn nothing: it needs {_NEEDS[loss]}, which no row has",
+                param=f"losses.{loss}",
+                limit=1,
+                received=0,
+            )
+    if stage.in_batch and len({row.query for row in rows}) < 2:
+        raise InvalidInput("in_batch: the data hold one query only", param="in_batch", limit=2, received=1)
+    return files
 
 
-def _read(data: Data, stage: Stage) -> list[Row]:
+def _read(data: Data, stage: Stage, kind: str) -> list[Row]:
     rows: list[Row] = []
     for row in import_rows(data.path, ImportOptions(format="rows", instruction=data.instruction), ImportReport()):
-        if set(stage.losses) <= TAUGHT and sum(score is not None for score in row.scores or ()) < 2:
-            wanted = ", ".join(stage.losses)
+        if not any(_teaches(loss, row, stage, kind) for loss in stage.losses):
+            field = "scores" if set(stage.losses) <= TAUGHT else "labels"
+            wanted = "; ".join(f"{loss} needs {_NEEDS[loss]}" for loss in stage.losses)
+            received = row.scores if field == "scores" else row.labels
             raise BadFile(
-                f"{data.path}: row {len(rows) + 1}: scores: {wanted} needs a teacher's scores of two documents or more",
-                param="scores",
-                limit=2,
-                received=row.scores,
+                f"{place_of(data.path, len(rows))}: {field}: {wanted}, not {received!r:.80}",
+                param=field,
+                limit=wanted,
+                received=received,
             )
         rows.append(row)
         if data.max_rows is not None and len(rows) >= data.max_rows:
@@ -48,6 +77,29 @@ def _read(data: Data, stage: Stage) -> list[Row]:
     if not rows:
         raise BadFile(f"{data.path}: holds no rows", param=str(data.path), limit=1, received=0)
     return rows
+
+
+def place_of(path: Path, number: int) -> str:
+    """File and line of a row that was read from it as the `number`-th, counted from 0."""
+    line = next(islice(read_lines(path), number, None), None)
+    return f"{path}: row {number + 1}" if line is None else f"{path}:{line.number}"
+
+
+def _teaches(loss: str, row: Row, stage: Stage, kind: str) -> bool:
+    """Whether the loss depends on what the model says of this row. Documents of other queries are negatives, too."""
+    if loss not in TAUGHT and (stage.in_batch or (kind == "embedder" and stage.at_once > 1)):
+        return True
+    known = [label for label, score in zip(row.labels, row.scores or (), strict=False) if score is not None]
+    found = {
+        "infonce": min(row.labels) <= 0,
+        "listnet": len(row.documents) > 1,
+        "lambda": len(set(row.labels)) > 1,
+        "ranknet": len(set(row.labels)) > 1,
+        "margin_mse": bool(known) and min(known) <= 0 < max(known),
+        "mse": bool(known),
+        "kl": len(known) > 1,
+    }
+    return found.get(loss, True)
 
 
 def steps_of(stage: Stage, rows: Sequence[Sequence[Row]]) -> int:
@@ -60,13 +112,11 @@ def steps_of(stage: Stage, rows: Sequence[Sequence[Row]]) -> int:
 def draw(stage: Stage, rows: Sequence[Sequence[Row]]) -> list[Example]:
     """All examples of the stage, step after step; rows are numbered through all files.
 
-    Within a step examples of like length stand together, so that a forward of several is padded little. Raises InvalidInput
-    where a step takes more queries than there are.
+    Within a step examples of like length stand together, so that a forward of several is padded little. Where a step takes more
+    queries than there are rows, rows stand in it more than once.
     """
     whole = [row for file in rows for row in file]
     wanted = steps_of(stage, rows) * stage.queries
-    if stage.in_batch and len({row.query for row in whole}) < 2:
-        raise InvalidInput("in_batch: the data hold one query only", param="in_batch", limit=2, received=1)
     found: list[Example] = []
     stream = _epochs(stage, rows)
     dice = random.Random(f"documents {stage.seed}")

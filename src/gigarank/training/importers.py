@@ -7,8 +7,8 @@
     rows           {query, documents, labels, scores}: ours
     beir           a folder of corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv
 
-Knows formats, not what is trained with them. Invariant: every row that comes out has a positive document and one label a
-document; a row that has not is refused by file, line and field.
+Knows formats, not what is trained with them. Invariant: every row that comes out has a positive document, one label a
+document and one for equal documents; a row that has not is refused by file, line and field.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +25,8 @@ from gigarank.training.rows import Row
 Format = Literal["swift", "flagembedding", "columns", "rows", "beir"]
 _LABELS = ("label", "labels", "score", "scores")
 _ASIDE = ("instruction", "prompt", "task", "type", "lang", "language")
+_OURS = ("query", "documents", "labels", "scores", "instruction", "task", "lang")
+_SYNONYMS = ("prompt", "type", "language")
 _KEPT_NUMBERS = 1e-9
 
 
@@ -32,7 +34,8 @@ _KEPT_NUMBERS = 1e-9
 class ImportOptions:
     """`format` None: told from the first row. `instruction`, `task` and `language` hold for rows without their own.
     `highest_label` is what counts as 1.0 in labelled pairs (5 for STS). `split` and `least_grade` are for BEIR folders: grades
-    from `least_grade` up are positive. `skip`: leave out rows without a positive instead of stopping; they are counted."""
+    from `least_grade` up are positive. `skip`: leave out rows without a positive, and those that contradict themselves, instead
+    of stopping; they are counted."""
 
     format: Format | None = None
     instruction: str | None = None
@@ -61,9 +64,9 @@ def import_rows(path: Path, options: ImportOptions, report: ImportReport) -> Ite
         received = options.highest_label
         raise InvalidInput(f"highest_label: must be above 0, not {received}", param="highest_label", limit=0, received=received)
     for place, row in _read(path, options):
-        if not any(label > 0 for label in row.labels):
+        if (problem := _problem(place, row)) is not None:
             if not options.skip:
-                raise BadFile(f"{place}: a row without a positive document", param="labels", limit=1, received=0)
+                raise problem
             report.skipped += 1
             report.first_skipped = report.first_skipped or place
             continue
@@ -71,6 +74,22 @@ def import_rows(path: Path, options: ImportOptions, report: ImportReport) -> Ite
         report.documents += len(row.documents)
         report.positives += sum(label > 0 for label in row.labels)
         yield _with_defaults(row, options)
+
+
+def _problem(place: str, row: Row) -> BadFile | None:
+    """Why nothing can be learned from a row."""
+    if not any(label > 0 for label in row.labels):
+        return BadFile(f"{place}: a row without a positive document", param="labels", limit=1, received=0)
+    first: dict[str, float] = {}
+    for document, label in zip(row.documents, row.labels, strict=True):
+        if (before := first.setdefault(document, label)) != label:
+            return BadFile(
+                f"{place}: labels: the document {document!r:.60} stands there twice, with {before:g} and with {label:g}",
+                param="labels",
+                limit=before,
+                received=label,
+            )
+    return None
 
 
 def tell_format(path: Path) -> Format:
@@ -161,13 +180,17 @@ def _last(line: Line, messages: Any, field: str, role: str | None = None) -> str
 
 
 def _ours(line: Line) -> Row:
+    line.known(*_OURS, *_SYNONYMS)
     documents = line.texts("documents")
-    labels = line.numbers("labels", len(documents))
+    labels = line.numbers("labels", len(documents)) or [0.0] * len(documents)
+    for index, label in enumerate(labels):
+        if not 0 <= label <= 1:
+            line.refuse(f"labels[{index}]", f"must be from 0 to 1, not {label:g}", label)
     raw = line.values.get("scores")
     if raw is not None and (not isinstance(raw, list) or len(raw) != len(documents)):
         line.refuse("scores", f"must hold {len(documents)} numbers or nulls, one a document", raw)
     scores = [None if one is None else line.number_of(one, f"scores[{index}]") for index, one in enumerate(raw or [])]
-    judged = zip(documents, labels or [0.0] * len(documents), scores or [None] * len(documents), strict=True)
+    judged = zip(documents, labels, scores or [None] * len(documents), strict=True)
     return _row(line, line.text("query"), list(judged))
 
 

@@ -3,6 +3,7 @@
 Knows no format of training data. Invariant: what `texts` and `text` give can be encoded as UTF-8.
 """
 
+import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any, NoReturn
 
 from gigarank.errors import BadFile
 
+HIGHEST_NUMBER = 3.4028234e38
+"""What fp32, in which training computes, still holds."""
 _NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
 
 
@@ -53,9 +56,22 @@ class Line:
         return [self.number_of(one, f"{field}[{index}]") for index, one in enumerate(value)]
 
     def number_of(self, value: object, field: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self.refuse(field, f"must be a number, not {value if isinstance(value, float) else kind(value)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.refuse(field, f"must be a number, not {kind(value)}", value)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.refuse(field, f"must be a number, not {value}")
+        if not -HIGHEST_NUMBER <= value <= HIGHEST_NUMBER:  # compared as it is: no float holds a whole number of any length
+            shown = str(value) if isinstance(value, float) else f"one of {len(str(abs(value)))} digits"
+            self.refuse(field, f"must be from {-HIGHEST_NUMBER:.3g} to {HIGHEST_NUMBER:.3g}, not {shown}")
         return float(value)
+
+    def known(self, *fields: str) -> None:
+        """Raises BadFile for a field that is none of these, and says which one may be meant."""
+        for field in self.values:
+            if field not in fields:
+                near = difflib.get_close_matches(field, fields, 1, 0.5)
+                nearest = f"; nearest: {near[0]}" if near else ""
+                self.refuse(field, f"no such field{nearest}; known: {', '.join(fields)}", field)
 
     def check(self, value: object, field: str) -> str:
         """A text that is one: a string, not empty, and whole characters."""
@@ -107,7 +123,9 @@ def _object(path: Path, number: int, text: str) -> Mapping[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        said = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        said = (
+            "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", "a number of too many digits")
+        )
         raise BadFile(f"{path}:{number}: not JSON: {said}", param=f"line {number}") from None
     if not isinstance(value, dict):
         raise BadFile(f"{path}:{number}: must be an object, not {kind(value)}", param=f"line {number}")

@@ -36,6 +36,7 @@ from gigarank.training.examples import draw, read_data, steps_of
 from gigarank.training.export import ExportOptions, export
 from gigarank.training.packing import EmbedderTexts, Encodes, PackedExamples, RerankerPrompts, collate
 from gigarank.training.recipe import Recipe, Stage
+from gigarank.training.room import check_room, prompts_of
 from gigarank.training.rows import Row
 from gigarank.training.scorer import Answers, Scorer, build, note_base
 from gigarank.training.sharding import first_process, processes
@@ -101,6 +102,10 @@ class _Plan:
         return TextTokenizer.from_folder(self.checkpoint.folder)
 
     @cached_property
+    def prompts(self) -> PromptTokenizer:
+        return prompts_of(self.checkpoint, self.text)
+
+    @cached_property
     def on_cpu(self) -> bool:
         """Raises DeviceUnavailable, as the engine does."""
         return choose_device(self.options.device)[0] == "cpu"
@@ -124,9 +129,12 @@ def run(recipe: Recipe, options: RunOptions) -> RunResult:
         raise InvalidInput("dev: needs an evaluation", param="dev")
     sharding.check()
     choose_device(options.device)
-    rows = [read_data(stage) for stage in recipe.stage]
+    rows = [read_data(stage, recipe.base.kind) for stage in recipe.stage]
     checkpoint = locate(recipe.base.name, revision=recipe.base.revision)
     plan = _Plan(recipe, checkpoint, rows, options)
+    if recipe.base.kind == "reranker":
+        for stage, files in zip(recipe.stage, rows, strict=True):
+            check_room(stage, files, plan.prompts)
     if first_process():
         claim(options.output, recipe, fingerprint_of(checkpoint), plan.rows, resume=options.resume)
     scorer, results = _built(plan), []
@@ -261,10 +269,9 @@ def _answers(plan: _Plan) -> Answers | None:
 
 
 def _encodes(plan: _Plan, stage: Stage) -> Encodes:
-    text, longest = plan.text, read_config(plan.checkpoint.folder).max_position_embeddings
     if plan.recipe.base.kind == "reranker":
-        return RerankerPrompts(PromptTokenizer(text, choose_prompt(plan.checkpoint, EngineOptions()), longest), stage)
-    return EmbedderTexts(text, QWEN3_EMBEDDING_V1, stage, longest)
+        return RerankerPrompts(plan.prompts, stage)
+    return EmbedderTexts(plan.text, QWEN3_EMBEDDING_V1, stage, read_config(plan.checkpoint.folder).max_position_embeddings)
 
 
 def _arguments(plan: _Plan, number: int) -> Any:

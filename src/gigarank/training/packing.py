@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gigarank.engine.request import Reads, encode
+from gigarank.engine.request import encode
 from gigarank.engine.tokenizer import PromptTokenizer, TextTokenizer
 from gigarank.prompt import EmbeddingFormat
 from gigarank.training.examples import Example
 from gigarank.training.recipe import Stage
+from gigarank.training.room import reads_of
 from gigarank.training.rows import Row
 from gigarank.types import Pair
 
@@ -52,7 +53,7 @@ class RerankerPrompts:
 
     def __init__(self, tokenizer: PromptTokenizer, stage: Stage) -> None:
         self._tokenizer = tokenizer
-        self._reads = Reads(max_document_tokens=stage.max_document_tokens, max_query_tokens=stage.max_query_tokens)
+        self._reads = reads_of(stage)
 
     def __call__(self, query: str, instruction: str | None, documents: Sequence[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         encoded = encode([Pair(query, document, instruction) for document in documents], self._tokenizer, self._reads)

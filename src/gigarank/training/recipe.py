@@ -5,8 +5,8 @@ known, every number within its range, and no two settings contradict each other.
 """
 
 import dataclasses
-import math
 import re
+import sys
 import tomllib
 import types
 from collections.abc import Mapping
@@ -23,7 +23,11 @@ LISTWISE = ("infonce", "listnet", "lambda", "ranknet", "margin_mse", "mse", "kl"
 """The losses of a reranker."""
 TAUGHT = frozenset({"margin_mse", "mse", "kl"})
 """Losses against a teacher's scores."""
+COMPARING = frozenset({"infonce", "listnet", "lambda", "ranknet", "margin_mse", "kl"})
+"""Losses that are zero for a document alone."""
 EMBEDDER_LOSSES = ("infonce",)
+SEEDS = 2**32
+"""How many seeds numpy knows, which transformers seeds too."""
 _FOLDER = re.compile(r"\w[\w. -]*")
 
 
@@ -184,6 +188,8 @@ class _Reader:
         if not isinstance(given, accepted) or (isinstance(given, bool) and kind is not bool):
             names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
             self.refuse(key, f"must be {names[kind]}", given)
+        if kind is float and not -sys.float_info.max <= given <= sys.float_info.max:
+            self.refuse(key, "must be finite", given)
         return kind(given)
 
     def refuse(self, key: str, reason: str, received: object, limit: object = None) -> NoReturn:
@@ -235,12 +241,18 @@ class _Checks(_Reader):
         for name in ("epochs", "temperature", "learning_rate"):
             self.above(f"{key}.{name}", getattr(stage, name), 0)
         self.within(f"{key}.warmup", stage.warmup, 0, 1)
+        self.within(f"{key}.seed", stage.seed, 0, SEEDS)
         self.mix(stage, key, kind)
         for index, data in enumerate(stage.data):
             self.above(f"{key}.data[{index}].share", data.share, 0)
             self.at_least(f"{key}.data[{index}].max_rows", data.max_rows, 1)
 
     def mix(self, stage: Stage, key: str, kind: str) -> None:
+        alone = stage.documents == 1 and not (stage.at_once > 1 if kind == "embedder" else stage.in_batch)
+        if alone and (comparing := [name for name in stage.losses if name in COMPARING]):
+            way_out = "at_once above 1" if kind == "embedder" else "in_batch"
+            names = ", ".join(comparing)
+            self.refuse(f"{key}.documents", f"{names}: nothing to compare with; at least 2, or {way_out}", stage.documents, 2)
         if stage.queries % stage.at_once:
             self.refuse(f"{key}.at_once", f"must divide queries ({stage.queries})", stage.at_once, stage.queries)
         if stage.in_batch and stage.queries == 1:
@@ -260,8 +272,6 @@ class _Checks(_Reader):
     def above(self, key: str, value: float, bound: float) -> None:
         if not value > bound:
             self.refuse(key, f"must be above {bound}", value, bound)
-        if value == math.inf:
-            self.refuse(key, "must be finite", value)
 
     def within(self, key: str, value: float, least: float, below: float) -> None:
         if not least <= value < below:
