@@ -129,6 +129,26 @@ def test_labels_are_divided_by_the_highest(tmp_path: Path) -> None:
         read(path, highest_label=0.0)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_text_s_class_is_its_positive_and_the_other_classes_are_not(tmp_path: Path, named: bool) -> None:
+    names = {0: "anger", 1: "joy", 2: "fear"}
+    rows = [{"text": f"t{n}", "label": n % 3, **({"label_text": names[n % 3]} if named else {})} for n in range(4)]
+    path = write(tmp_path, *rows)
+    assert tell_format(path) == "classes"
+    found = read(path, instruction="Which emotion?", task="classification")
+    wanted = [("joy", 1.0), ("anger", 0.0), ("fear", 0.0)] if named else [("1", 1.0), ("0", 0.0), ("2", 0.0)]
+    assert judged(found[1]) == wanted
+    assert [row.query for row in found] == ["t0", "t1", "t2", "t3"]
+    assert (found[3].documents[0], found[3].instruction, found[3].task) == (wanted[1][0], "Which emotion?", "classification")
+
+
+def test_one_class_or_none_says_where(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"data\.jsonl: 1 classes; from 2 to 1000 can be told apart"):
+        read(write(tmp_path, {"text": "a", "label": 1}, {"text": "b", "label": 1}))
+    with pytest.raises(BadFile, match=r"data\.jsonl:2: label"):
+        read(write(tmp_path, {"text": "a", "label": 1}, {"text": "b", "label": True}))
+
+
 def test_our_own_rows_come_back_as_they_are(tmp_path: Path) -> None:
     row = {"query": "q", "documents": ["a", "b"], "labels": [1, 0.5], "scores": [2.5, None], "task": "t", "lang": "en"}
     (found,) = read(write(tmp_path, row))

@@ -69,6 +69,21 @@ def test_what_is_learned_is_what_the_engine_loads(tmp_path: Path, model: Path) -
     assert after.fingerprint != before.fingerprint
 
 
+def test_of_the_same_pair_another_instruction_gives_another_answer(tmp_path: Path, model: Path) -> None:
+    """Contrasts, as instruction tuning has them: what is asked of a document is in the instruction alone."""
+    recipe = read_recipe(write_recipe(tmp_path, model, 60, **{"queries = 4": "queries = 8"}))
+    documents = [["fire", "sea"], ["sea", "fire"]]
+    rows = [
+        row("red", pair, [float(text == asked) for text in pair], instruction=asked) for pair in documents for asked in pair
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(rows * 8), encoding="utf-8")
+    done = run(recipe, RunOptions(output=tmp_path / "out", device="cpu"))
+    reranker = Reranker.load(done.folder, device="cpu")
+    for pair in documents:
+        for asked in pair:
+            assert pair[reranker.rank("red", pair, instruction=asked)[0].index] == asked
+
+
 def test_in_bf16_the_products_are_narrow_and_what_is_learned_is_not(train: Trains, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs: list[tuple[torch.dtype, torch.dtype]] = []
 

@@ -41,7 +41,7 @@ class ImportCommand:
     files: Inputs
     output: Output
     format: Annotated[
-        Literal["swift", "flagembedding", "columns", "rows", "beir"] | None,
+        Literal["swift", "flagembedding", "columns", "classes", "rows", "beir"] | None,
         typer.Option(help="Told from the first row if not given.", show_default=False),
     ] = None
     instruction: Annotated[str | None, typer.Option(help="For rows without their own.", show_default=False)] = None

@@ -4,6 +4,7 @@
     flagembedding  {query, pos, neg, pos_scores, neg_scores, prompt}      FlagEmbedding, tevatron; lang, instruction, task too
     columns        {anchor, positive, negative...}, {sentence1, sentence2, score}: sentence-transformers' and mteb's rows, where
                    the order of the columns counts and the label's name
+    classes        {text, label, label_text}, mteb's classification: the names of all classes are the documents
     rows           {query, documents, labels, scores}: ours
     beir           a folder of corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv
 
@@ -22,7 +23,8 @@ from gigarank.training import beir_folder
 from gigarank.training.lines import Line, first_line, kind, read_lines
 from gigarank.training.rows import Row
 
-Format = Literal["swift", "flagembedding", "columns", "rows", "beir"]
+Format = Literal["swift", "flagembedding", "columns", "classes", "rows", "beir"]
+_CLASS, _CLASS_NAME, _MOST_CLASSES = "label", "label_text", 1_000
 _LABELS = ("label", "labels", "score", "scores")
 _ASIDE = ("instruction", "prompt", "task", "type", "lang", "language")
 _OURS = ("query", "documents", "labels", "scores", "instruction", "task", "lang")
@@ -104,9 +106,12 @@ def tell_format(path: Path) -> Format:
         return "rows"
     if {"query", "pos"} <= keys:
         return "flagembedding"
+    if "text" in keys and keys & {_CLASS, _CLASS_NAME} and not keys - {"text", _CLASS, _CLASS_NAME, *_ASIDE}:
+        return "classes"
     if sum(isinstance(value, str) for key, value in line.values.items() if key not in _ASIDE) >= 1 and len(_columns(line)) >= 2:
         return "columns"
-    known = "swift {messages}, flagembedding {query, pos}, rows {query, documents, labels}, columns {anchor, positive}"
+    known = "swift {messages}, flagembedding {query, pos}, rows {query, documents, labels}, columns {anchor, positive}, "
+    known += "classes {text, label}"
     raise BadFile(
         f"{path}:{line.number}: no known format has the fields {', '.join(line.values)}; known: {known}", param=str(path)
     )
@@ -118,6 +123,8 @@ def _read(path: Path, options: ImportOptions) -> Iterator[tuple[str, Row]]:
         yield from beir_folder.read(path, options.split, options.least_grade)
     elif chosen == "columns":
         yield from _grouped(path, options.highest_label)
+    elif chosen == "classes":
+        yield from _of_classes(path)
     else:
         for line in read_lines(path):
             yield f"{path}:{line.number}", _READERS[chosen](line)
@@ -228,6 +235,29 @@ def _of_columns(line: Line, highest: float) -> Row:
     else:
         labels = _labels(line, label, len(documents), highest)
     return _row(line, line.text(query), [(text, one, None) for text, one in zip(documents, labels, strict=True)])
+
+
+def _of_classes(path: Path) -> Iterator[tuple[str, Row]]:
+    """A text is the query, its class's name the positive, those of the file's other classes the negatives."""
+    names = sorted({_class_of(line) for line in read_lines(path)})
+    if not 2 <= len(names) <= _MOST_CLASSES:
+        message = f"{path}: {len(names)} classes; from 2 to {_MOST_CLASSES} can be told apart"
+        raise BadFile(message, param="label", limit=_MOST_CLASSES, received=len(names))
+    for line in read_lines(path):
+        own = _class_of(line)
+        others = [name for name in names if name != own]
+        yield (
+            f"{path}:{line.number}",
+            _row(line, line.text("text"), [(own, 1.0, None), *((name, 0.0, None) for name in others)]),
+        )
+
+
+def _class_of(line: Line) -> str:
+    """The name that mteb gives a class, else its label as it is written."""
+    label = line.values.get(_CLASS)
+    if line.values.get(_CLASS_NAME) is None and isinstance(label, int) and not isinstance(label, bool):
+        return str(label)
+    return line.text(_CLASS_NAME if line.values.get(_CLASS_NAME) is not None else _CLASS)
 
 
 def _labels(line: Line, field: str, length: int, highest: float) -> list[float]:
