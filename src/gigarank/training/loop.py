@@ -31,6 +31,7 @@ from gigarank.errors import InvalidInput
 from gigarank.model.weights import TensorFiles
 from gigarank.prompt import QWEN3_EMBEDDING_V1
 from gigarank.training import sharding
+from gigarank.training.arguments import arguments
 from gigarank.training.claim import claim
 from gigarank.training.examples import draw, read_data, steps_of
 from gigarank.training.export import ExportOptions, export
@@ -44,7 +45,7 @@ from gigarank.training.trainer import EarlyStop, StageTrainer, Told, wait_for_al
 from gigarank.types import EngineOptions, Progress
 
 try:
-    from transformers import TrainingArguments, set_seed
+    from transformers import set_seed
 except ImportError as error:
     raise InvalidInput(
         "training needs the packages of gigarank[train]: pip install 'gigarank[train]'", param="train"
@@ -163,7 +164,7 @@ def _stage(plan: _Plan, scorer: Scorer, number: int) -> StageResult:
         scorer,
         stage,
         examples,
-        args=_arguments(plan, number),
+        args=arguments(plan.recipe, number, plan.folder(number), plan.steps[number], on_cpu=plan.on_cpu),
         data_collator=collate,
         callbacks=_callbacks(plan, scorer, number),
     )
@@ -272,41 +273,3 @@ def _encodes(plan: _Plan, stage: Stage) -> Encodes:
     if plan.recipe.base.kind == "reranker":
         return RerankerPrompts(plan.prompts, stage)
     return EmbedderTexts(plan.text, QWEN3_EMBEDDING_V1, stage, read_config(plan.checkpoint.folder).max_position_embeddings)
-
-
-def _arguments(plan: _Plan, number: int) -> Any:
-    recipe, stage = plan.recipe, plan.recipe.stage[number]
-    count = processes()
-    if stage.queries % (stage.at_once * count):
-        raise InvalidInput(
-            f"stage[{number}].queries: {count} processes of {stage.at_once} queries at once do not divide {stage.queries}",
-            param="queries",
-            limit=stage.at_once * count,
-            received=stage.queries,
-        )
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(plan.options.output / "tensorboard" / plan.folder(number).name)
-    steps = plan.steps[number]
-    return TrainingArguments(
-        output_dir=str(plan.folder(number)),
-        max_steps=steps,
-        per_device_train_batch_size=stage.at_once,
-        gradient_accumulation_steps=stage.queries // (stage.at_once * count),
-        learning_rate=stage.learning_rate,
-        lr_scheduler_type=stage.schedule,
-        warmup_steps=round(stage.warmup * steps),
-        weight_decay=stage.weight_decay,
-        max_grad_norm=stage.max_grad_norm,
-        bf16=recipe.base.dtype == "bf16",
-        save_strategy="steps",
-        save_steps=recipe.save_every,
-        logging_strategy="steps",
-        logging_steps=max(1, steps // 100),
-        report_to=["tensorboard"],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=plan.on_cpu,
-        ddp_find_unused_parameters=False,
-        ddp_backend="gloo" if plan.on_cpu and count > 1 else None,
-        seed=stage.seed,
-        dataloader_pin_memory=False,
-    )
