@@ -202,9 +202,9 @@ def test_what_is_run_is_the_command_that_the_page_names(tmp_path: Path, monkeypa
     with pytest.raises(SystemExit):
         SCRIPT["main"]([str(tmp_path), "--full", "--adapter", "somewhere/steps-9"])
     short, full = (" ".join(command) for command in asked)
-    assert f"--data {tmp_path / 'cacm'} --model nano --adapter here --limit 70 --top-k 30 --max-tokens 384 --fuse" in short
+    assert f"--data {tmp_path / 'cacm'} --model nano --adapter here --limit 70 --top-k 30 --max-tokens 2048 --fuse" in short
     assert short.endswith(f"--output {Path('results', 'trained')}")
-    assert "--model nano --full --max-tokens 384 --fuse" in full and "--limit" not in full
+    assert "--model nano --full --max-tokens 2048 --fuse" in full and "--limit" not in full
     assert full.endswith(f"--output {Path('results-full', 'nano')}")
 
 
