@@ -65,10 +65,7 @@ def _folders(recipe: Recipe) -> dict[str, str]:
     if recipe.lora is not None and recipe.lora.start is not None:
         found["lora.start"] = _files_hash(recipe.lora.start, (CONFIG, WEIGHTS))
     if recipe.dev is not None:
-        hashes = [
-            _files_hash(place, ("corpus.jsonl", "queries.jsonl", "qrels/*", "candidates*.tsv")) for place in recipe.dev.sets
-        ]
-        found["dev.sets"] = " ".join(hashes)
+        found["dev.sets"] = " ".join(_files_hash(place, _SET) for place in recipe.dev.sets)
     return found
 
 

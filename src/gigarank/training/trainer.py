@@ -166,14 +166,16 @@ class _Finite(TrainerCallback):  # type: ignore[misc]
         self._scorer, self._stage = scorer, stage
 
     def on_pre_optimizer_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        for name, parameter in self._scorer.named_parameters():
-            if parameter.grad is not None and not sharding.own_part(parameter.grad).isfinite().all():
-                raise NonFiniteScore(
-                    f"stage {self._stage.name}, step {state.global_step + 1}: the gradient of {name} is no number; a lower "
-                    "learning_rate or fp32 may help; the last checkpoint is as it was",
-                    param="gradient",
-                    received=name,
-                )
+        grads = {name: one.grad for name, one in self._scorer.named_parameters() if one.grad is not None}
+        fine = torch.stack([sharding.own_part(grad).isfinite().all() for grad in grads.values()])
+        if not fine.all():  # asked once a step: on a GPU each answer waits for all that was begun
+            name = next(name for name, one in zip(grads, fine.tolist(), strict=True) if not one)
+            raise NonFiniteScore(
+                f"stage {self._stage.name}, step {state.global_step + 1}: the gradient of {name} is no number; a lower "
+                "learning_rate or fp32 may help; the last checkpoint is as it was",
+                param="gradient",
+                received=name,
+            )
 
 
 class EarlyStop(TrainerCallback):  # type: ignore[misc]
