@@ -45,6 +45,7 @@ _WAITS: dict[str, str | int] = {
 """libpq's parameters of a connection; what the URL says of one of them counts instead."""
 _RESTED_S = 1.0  # after a pause of less nobody asks whether a connection still leads anywhere, unless something came from it
 _BUSY_MS = 10_000  # how long another process's transaction is waited for
+_BUSY_REST_S = 0.01  # between tries where SQLite itself does not wait
 _SCRUB_S = 0.2  # how long a scrub waits, and so keeps writers waiting, for whoever reads
 _ERASED = "erased"
 _LOG = logging.getLogger(__name__)
@@ -257,8 +258,25 @@ def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
     """WAL: readers do not wait for a writer. NORMAL: a commit survives the end of the process, and the loss of power may
     take the last ones with it."""
     connection.isolation_level = None  # sqlite3 itself begins nothing; `_begin` does
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", f"busy_timeout={_BUSY_MS}"):
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    _write_ahead(connection)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """A new file's change to WAL is refused at once, whatever the busy timeout, where another connection reads it or makes the
+    same change."""
+    until = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_BUSY_REST_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
