@@ -25,6 +25,8 @@ HELP, MANUALS = (
     "usr/share/libreoffice/help",
     {"postgresql": "usr/share/doc/postgresql-doc-15/html", "python": "usr/share/doc/python3.11/html"},
 )
+HANDBOOK = "usr/share/doc/debian-handbook/html"
+HANDBOOK_SKIPPED = {"index", "preface", "foreword"}
 SKIPPED = {"script", "style", "head", "nav", "header", "footer", "aside", "table"}
 NO_BLANKS = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 
@@ -123,6 +125,10 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
         for path in sorted((folder / "unpacked" / place).rglob("*.html")):
             if "_sources" not in path.parts and path.name not in {"genindex.html", "search.html", "bookindex.html"}:
                 yield from passages(path, "en", f"{name}/{path.stem}")
+    for language in sorted((folder / "unpacked" / HANDBOOK).iterdir()):
+        for path in sorted(language.glob("*.html")):
+            if path.stem not in HANDBOOK_SKIPPED:
+                yield from passages(path, language.name.split("-")[0], f"handbook/{path.stem}")
 
 
 def main() -> None:

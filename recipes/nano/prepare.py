@@ -106,7 +106,7 @@ class Maker:
     def __init__(self, folder: Path, sections: Path, questions: Path | None) -> None:
         self.dice = random.Random(SEED)
         self.folder = folder
-        self.sections = [one for one in load(sections) if "release-" not in one["page"] and "whatsnew" not in one["page"]]
+        self.sections = [one for one in load(sections) if not re.search("release-|whatsnew|^handbook/", one["page"])]
         self.questions = [] if questions is None else load(questions)
         self.english = {one["text"] for one in self.sections if one["lang"] == "en"}
 

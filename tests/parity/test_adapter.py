@@ -36,6 +36,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "patterns": {"rank_pattern": {"q_proj": 2, "layers.1.mlp.gate_proj": 7}, "alpha_pattern": {"v_proj": 31}},
     "regex": {"target_modules": r".*\.(1|2)\.self_attn\.(k|o)_proj"},
     "all-but": {"target_modules": "all-linear", "exclude_modules": ["up_proj"]},
+    "fewer-layers": {"layer_replication": [[0, 1], [2, 3]]},
+    "other-order": {"layer_replication": [[1, 3], [0, 1]], "layers_to_transform": [0, 2], "use_dora": True},
 }
 
 
@@ -95,6 +97,14 @@ def test_every_architecture_takes_adapters(tmp_path: Path, name: str) -> None:
     model = adapters.peft_model(name, use_dora=True)
     adapter = adapters.write_adapter(model, tmp_path / "adapter")
     np.testing.assert_allclose(ours(folder, adapter), theirs(model.merge_and_unload()), rtol=0, atol=1e-4)
+
+
+def test_a_layer_may_be_taken_twice(tmp_path: Path) -> None:
+    """Against peft's unmerged model: its own merge adds both adapters to the one weight that the two layers share."""
+    folder = adapters.write_folder(tmp_path / "base", "llama")
+    model = adapters.peft_model("llama", layer_replication=[[0, 2], [1, 3]])
+    adapter = adapters.write_adapter(model, tmp_path / "adapter")
+    np.testing.assert_allclose(ours(folder, adapter), theirs(model), rtol=0, atol=1e-4)
 
 
 def test_the_sum_is_made_in_fp32_whatever_the_checkpoint_is_stored_in(tmp_path: Path, plain: Path) -> None:
@@ -211,6 +221,11 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[GigarankError], str]] = {
     "no targets": ({"target_modules": ["wq"]}, CheckpointError, r"not part of this model"),
     "layers": ({"layers_to_transform": ["a"]}, CheckpointError, "layers_to_transform must be layers"),
     "fewer layers": ({"layers_to_transform": [0]}, CheckpointError, r"not in target_modules, 20: model\.layers\.1"),
+    "no such layer": ({"layer_replication": [[0, 1], [2, 4]]}, CheckpointError, "asks for layer 3, and the base has 3"),
+    "no ranges": ({"layer_replication": [[2, 1]]}, CheckpointError, r"layer_replication must be ranges .*not \[\[2, 1\]\]"),
+    "no layers": ({"layer_replication": []}, CheckpointError, r"layer_replication must be ranges"),
+    "endless layers": ({"layer_replication": [[0, 10**9]]}, CheckpointError, r"10,000 layers at most"),
+    "of fewer": ({"layer_replication": [[0, 1], [2, 3]]}, CheckpointError, r"not in target_modules, 10: model\.layers\.2"),
     "dora": ({"use_dora": True}, CheckpointError, r"missing 15: .*\.magnitude"),
     "other rank": ({"r": 5}, CheckpointError, r"a is \(4, 64\), expected \(5, 64\)"),
 }

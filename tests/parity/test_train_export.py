@@ -1,6 +1,7 @@
 """A merged or exported model is a folder that stands alone: same scores here, in peft's merge and in sentence-transformers."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def test_sentence_transformers_scores_the_same_as_the_folder_loaded_by_its_name(
     theirs = SentenceTransformersPeer(exported, "fp32").scores(QUERY, DOCUMENTS)
     ours = [score.logit for score in Reranker.load(exported).score([(QUERY, document) for document in DOCUMENTS])]
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=5e-5)
+
+
+def test_an_adapter_for_some_of_the_layers_makes_a_smaller_model(tmp_path: Path, base: Path) -> None:
+    raw = json.loads((base / "config.json").read_text()) | {"layer_types": ["full_attention"] * 3}
+    shutil.copytree(base, tmp_path / "base")
+    (tmp_path / "base" / "config.json").write_text(json.dumps(raw))
+    model = adapters.peft_model(layer_replication=[[0, 1], [2, 3]])
+    checkpoint = with_adapter(locate(tmp_path / "base"), adapters.write_adapter(model, tmp_path / "adapter"))
+    target = export(checkpoint, source_of(checkpoint), tmp_path / "smaller", ExportOptions(), "")
+    written = json.loads((target / "config.json").read_text())
+    assert (written["num_hidden_layers"], written["layer_types"]) == (2, ["full_attention"] * 2)
+    assert scores(target) == scores(checkpoint.folder, checkpoint.adapter)
+    theirs = SentenceTransformersPeer(target, "fp32").scores(QUERY, DOCUMENTS)
+    np.testing.assert_allclose(theirs, scores(target), rtol=0, atol=5e-5)
 
 
 def test_the_folder_is_in_the_official_layout(exported: Path) -> None:

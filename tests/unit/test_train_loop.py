@@ -3,6 +3,7 @@
 import json
 import math
 import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_lora_is_of_the_chosen_layers_and_kind(train: Trains) -> None:
     own = "base_model.model.model.layers.1.self_attn.q_proj."
     assert names == {own + part for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")}
     assert Reranker.load(done.folder, device="cpu").rank("red", ["red"])
+
+
+def test_fewer_layers_are_trained_saved_and_trained_on(train: Trains, tmp_path: Path) -> None:
+    fewer = {"alpha = 8": "alpha = 8\nlayer_replication = [[1, 2]]"}
+    first = train(2, changes=fewer).folder
+    learned = load_file(first / "adapter_model.safetensors")
+    assert {name.split("layers.")[1][0] for name in learned} == {"0"}
+    assert any(value.any() for name, value in learned.items() if "lora_B" in name)
+    loaded = Reranker.load(first, device="cpu")
+    assert loaded.runner.decoder.config.num_hidden_layers == 1
+    first.parent.rename(tmp_path / "first")
+    start = {"[lora]": f"[lora]\nstart = {str(tmp_path / 'first' / first.name)!r}", "0.01": "1e-9"}
+    still = load_file(train(1, changes=fewer | start).folder / "adapter_model.safetensors")
+    for name, value in learned.items():
+        torch.testing.assert_close(still[name], value, rtol=0, atol=1e-6)
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(InvalidInput, match=r"has layer_replication \(1,\), and the recipe's table None"):
+        train(1, changes=start)
 
 
 def test_an_adapter_is_trained_on_from_where_it_was(train: Trains, tmp_path: Path) -> None:
@@ -406,10 +425,12 @@ def test_a_checkpoint_of_another_shape_is_named(train: Trains, tmp_path: Path) -
     [
         ({"alpha = 8": "layers = [2]"}, "lora.layers: the model has 2 layers, from 0 to 1"),
         ({"alpha = 8": "layers = -3"}, "lora.layers: the model has 2 layers"),
+        ({"alpha = 8": "layer_replication = [[0, 3]]"}, "layer_replication asks for layer 2, and the base has 2"),
+        ({"alpha = 8": "layer_replication = [[1, 2]]\nlayers = [1]"}, "lora.layers: the model has 1 layers, from 0 to 0"),
     ],
 )
 def test_layers_that_the_model_has_not_are_refused(train: Trains, changes: dict[str, str], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises((InvalidInput, CheckpointError), match=message):
         train(1, changes=changes)
 
 

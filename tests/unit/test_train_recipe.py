@@ -100,6 +100,8 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         ("in_batch = 2\nqueries = 1", r"stage\[0\].in_batch: a step of one query has no others"),
         ("[lora]\nrank = 0", r"lora.rank: must be at least 1"),
         ("[lora]\nlayers = 3", r"lora.layers: must be a list of numbers, or -n for the last n layers, not 3"),
+        ("[lora]\nlayer_replication = [[0, 2], [3]]", r"lora.layer_replication\[1\]: must be \[first, behind the last\]"),
+        ("[lora]\nlayer_replication = [[2, 2]]", r"lora.layer_replication\[0\]: must be .*, not \[2, 2\]"),
         ("[lora]\nlayers = [-1]", r"lora.layers: a list counts from 0, not -1"),
         ("[lora]\ntargets = ['lm_head']", r"lora.targets: known: q_proj, .*, not 'lm_head'"),
         ("[lora]\ndropout = 1.5", r"lora.dropout: must be from 0 to below 1"),

@@ -16,6 +16,7 @@ from gigarank.engine.presence import ADAPTER_WEIGHTS
 from gigarank.errors import CheckpointError
 from gigarank.model.adapter import MergedTensors, parse_adapter, read_factors
 from gigarank.model.config import ModelConfig
+from gigarank.model.layer_stack import StackedTensors, stacked_config
 from gigarank.model.weights import TensorDict, TensorSource
 
 CONFIG, WEIGHTS, NOTE = "adapter_config.json", ADAPTER_WEIGHTS, "gigarank.json"
@@ -52,16 +53,21 @@ def base_of(folder: Path) -> str:
     return name if known is None else known.name
 
 
-def merged(source: TensorSource, config: ModelConfig, folder: Path, model: catalogue.Model | None) -> MergedTensors:
-    """The tensors of a base with the adapter in them; `model` is what the catalogue knows the base as.
+def merged(
+    source: TensorSource, config: ModelConfig, folder: Path, model: catalogue.Model | None
+) -> tuple[ModelConfig, TensorSource]:
+    """What a base is with the adapter in it; `model` is what the catalogue knows the base as. It has other layers than the base
+    where the adapter was made for a stack of them.
 
     Raises CheckpointError that names the folder and what is wrong: another base, missing, extra or misshaped tensors.
     """
     _require_base(folder, model)
     try:
         adapter = parse_adapter(read_json(folder / CONFIG, "adapter"))
+        if adapter.stack is not None:
+            config, source = stacked_config(config, adapter.stack), StackedTensors(source, adapter.stack)
         tensors = TensorDict(load_file(folder / WEIGHTS))
-        return MergedTensors(source, read_factors(tensors, adapter, config))
+        return config, MergedTensors(source, read_factors(tensors, adapter, config))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder / WEIGHTS}: cannot be read as safetensors: {error}", param="adapter") from error
     except CheckpointError as error:

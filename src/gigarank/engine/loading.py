@@ -40,7 +40,7 @@ def load_checkpoint(checkpoint: Checkpoint, options: EngineOptions, device: str,
     config = read_config(checkpoint.folder)
     source: TensorSource = TensorFiles(checkpoint.folder)
     if checkpoint.adapter is not None:
-        source = adapters.merged(source, config, checkpoint.adapter, checkpoint.model)
+        config, source = adapters.merged(source, config, checkpoint.adapter, checkpoint.model)
     numerics, matrices = choose_numerics(device, dtype), None
     if numerics.dtype == "int8" and options.keep_quantized:
         matrices = QuantizedCache(cache_folder(), checkpoint).matrix

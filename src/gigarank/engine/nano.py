@@ -31,6 +31,7 @@ from gigarank.engine.registry import WantedFile, find_links
 from gigarank.errors import CheckpointError, ModelUnavailable, UnknownModel
 from gigarank.model.config import parse_config
 from gigarank.model.gguf import read_gguf
+from gigarank.model.layer_stack import with_layers
 from gigarank.model.weights import TensorFiles
 
 PROVENANCE = "provenance.json"
@@ -167,11 +168,13 @@ def convert(file: Path, folder: Path) -> None:
 
 def _merge(folder: Path, adapter: Path) -> None:
     """The adapter into the folder's weights, which become one file."""
-    source = TensorFiles(folder)
-    merged = adapters.merged(source, parse_config(read_json(folder / "config.json")), adapter, None)
+    source, raw = TensorFiles(folder), read_json(folder / "config.json")
+    config, merged = adapters.merged(source, parse_config(raw), adapter, None)
     tensors = {name: merged.get(name).contiguous() for name in merged.shapes()}
     for path in folder.glob("*.safetensors*"):
         path.unlink()  # where they are links, the hub's own files stay as they are
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(with_layers(raw, config.num_hidden_layers), indent=2) + "\n", "utf-8")
     _save(tensors, folder)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gigarank.errors import CheckpointError, UnsupportedArchitecture
 from gigarank.model.config import ModelConfig
+from gigarank.model.layer_stack import KEY, stack_of
 from gigarank.model.weights import TensorDict, TensorSource, expected_shapes
 
 _ROOT = "base_model.model."
@@ -29,7 +30,7 @@ _PARTS = {
 }
 _UNDERSTOOD = {
     *("peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "target_modules"),
-    *("exclude_modules", "layers_to_transform", "layers_pattern", "init_lora_weights", "bias"),
+    *("exclude_modules", "layers_to_transform", "layers_pattern", "init_lora_weights", "bias", KEY),
 }
 _WITHOUT_EFFECT = {
     *("base_model_name_or_path", "revision", "task_type", "inference_mode", "lora_dropout", "auto_mapping", "peft_version"),
@@ -43,7 +44,8 @@ _SHOWN = 5
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
     """What an adapter_config.json says of a LoRA adapter. `targets`: the names' ends, or one regular expression; `layers`
-    None is every layer; the patterns give single modules another rank or alpha."""
+    None is every layer; the patterns give single modules another rank or alpha. `stack`: the base's layers that it was made
+    for, in their order, in which all else counts them. None: the base as it is."""
 
     rank: int
     alpha: float
@@ -54,6 +56,7 @@ class AdapterConfig:
     layers: tuple[int, ...] | None
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
+    stack: tuple[int, ...] | None = None
 
     def rank_of(self, module: str) -> int:
         return int(_by_pattern(self.rank_pattern, module, self.rank))
@@ -86,6 +89,7 @@ def parse_adapter(raw: Mapping[str, Any]) -> AdapterConfig:
         layers=None if layers is None else _indices(layers),
         rank_pattern={key: _positive(value, "rank_pattern") for key, value in (raw.get("rank_pattern") or {}).items()},
         alpha_pattern={key: _number(value, "alpha_pattern") for key, value in (raw.get("alpha_pattern") or {}).items()},
+        stack=stack_of(raw.get(KEY)),
     )
 
 

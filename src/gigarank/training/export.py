@@ -22,6 +22,7 @@ from gigarank.engine.numerics import TORCH_DTYPES
 from gigarank.engine.reranker import choose_prompt
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput
+from gigarank.model.layer_stack import layer_count, with_layers
 from gigarank.model.tensor_file import write_tensors
 from gigarank.model.weights import TensorFiles, TensorSource, check_names
 from gigarank.prompt import QWEN3_EMBEDDING_V1
@@ -47,7 +48,7 @@ def source_of(checkpoint: Checkpoint) -> TensorSource:
     check_names(source.shapes(), config)
     if checkpoint.adapter is None:
         return source
-    return adapters.merged(source, config, checkpoint.adapter, checkpoint.model)
+    return adapters.merged(source, config, checkpoint.adapter, checkpoint.model)[1]
 
 
 def export(checkpoint: Checkpoint, source: TensorSource, target: Path, options: ExportOptions, card: str = "") -> Path:
@@ -112,7 +113,7 @@ def require_free(target: Path) -> None:
 
 def _write_config(folder: Path, work: Path, source: TensorSource, options: ExportOptions) -> None:
     dtype = options.dtype or _own_dtype(source)
-    raw = dict(read_json(folder / "config.json"))
+    raw = with_layers(read_json(folder / "config.json"), layer_count(source.shapes()))
     raw.pop("torch_dtype", None)
     write_json(work / "config.json", raw | {"dtype": _CONFIG_NAMES[dtype]})
     write_tensors(work / "model.safetensors", source.shapes(), TORCH_DTYPES[dtype], source.get)

@@ -43,14 +43,16 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
-    """`layers`: which ones by number, the last n where it is a negative number, or all (None). `start`: the folder of an
-    adapter of this table's rank, scale and matrices that is trained on, instead of a new one."""
+    """`layer_replication`, by peft's name: which of the base's layers the model has, as ranges [first, behind the last]; all
+    (None). `layers`: which of these by number, the last n where it is a negative number, or all (None). `start`: the folder of
+    an adapter of this table's rank, scale, layers and matrices that is trained on, instead of a new one."""
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
     dora: bool = False
     rslora: bool = False
+    layer_replication: tuple[tuple[int, ...], ...] | None = None
     layers: tuple[int, ...] | int | None = None
     targets: tuple[str, ...] = LINEARS
     start: Path | None = None
@@ -223,6 +225,9 @@ class _Checks(_Reader):
         self.within("lora.dropout", lora.dropout, 0, 1)
         if unknown := [name for name in lora.targets if name not in LINEARS]:
             self.refuse("lora.targets", f"known: {', '.join(LINEARS)}", unknown[0])
+        for index, one in enumerate(lora.layer_replication or ()):
+            if len(one) != 2 or not 0 <= one[0] < one[1]:
+                self.refuse(f"lora.layer_replication[{index}]", "must be [first, behind the last], from 0", list(one))
         if isinstance(lora.layers, int) and lora.layers >= 0:
             self.refuse("lora.layers", "must be a list of numbers, or -n for the last n layers", lora.layers)
         if isinstance(lora.layers, tuple) and min(lora.layers) < 0:

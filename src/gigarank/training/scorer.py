@@ -22,6 +22,8 @@ from gigarank.engine.loading import read_config
 from gigarank.engine.store import Checkpoint
 from gigarank.errors import CheckpointError, InvalidInput, NonFiniteScore
 from gigarank.model.adapter import parse_adapter
+from gigarank.model.config import ModelConfig
+from gigarank.model.layer_stack import stack_of, stacked_config
 from gigarank.training import attention
 from gigarank.training.packing import block_mask
 from gigarank.training.recipe import Lora, Recipe
@@ -161,8 +163,7 @@ def build(checkpoint: Checkpoint, recipe: Recipe, answers: Answers | None, *, on
     if checkpoint.adapter is not None:
         message = f"base.name: {checkpoint.name} has an adapter; merge it first (gigarank train merge)"
         raise InvalidInput(message, param="base.name", received=checkpoint.name)
-    layers = read_config(checkpoint.folder).num_hidden_layers
-    chosen = None if recipe.lora is None else _layers(recipe.lora, layers)
+    chosen = None if recipe.lora is None else _layers(recipe.lora, read_config(checkpoint.folder))
     disable_progress_bar()
     frozen = torch.bfloat16 if recipe.base.dtype == "bf16" and recipe.lora is not None else torch.float32
     attends = attention.NAME if on_cpu else "sdpa"  # a GPU would rather compute too much than wait for many small calls
@@ -189,9 +190,10 @@ def _start(scorer: Scorer, lora: Lora, start: Path) -> None:
     """The adapter's weights instead of new ones. Raises InvalidInput for another rank, scale or kind, and CheckpointError."""
     there = parse_adapter(read_json(adapter_folder(start) / ADAPTER_CONFIG, "lora.start"))
     patterns = dict(there.rank_pattern) | dict(there.alpha_pattern)
-    found = (there.rank, there.alpha, there.rank_stabilised, there.dora, patterns)
-    wanted: tuple[object, ...] = (lora.rank, lora.alpha, lora.rslora, lora.dora, {})
-    for name, received, limit in zip(("rank", "alpha", "rslora", "dora", "patterns"), found, wanted, strict=True):
+    found = (there.rank, there.alpha, there.rank_stabilised, there.dora, there.stack, patterns)
+    wanted = (lora.rank, lora.alpha, lora.rslora, lora.dora, stack_of(lora.layer_replication), dict[str, object]())
+    names = ("rank", "alpha", "rslora", "dora", "layer_replication", "patterns")
+    for name, received, limit in zip(names, found, wanted, strict=True):
         if received != limit:
             message = f"lora.start: {start} has {name} {received}, and the recipe's table {limit}"
             raise InvalidInput(message, param="lora.start", limit=limit, received=received)
@@ -205,7 +207,9 @@ def _leave_to_autocast(causal: nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def _layers(lora: Lora, count: int) -> list[int] | None:
+def _layers(lora: Lora, config: ModelConfig) -> list[int] | None:
+    stack = stack_of(lora.layer_replication)
+    count = (config if stack is None else stacked_config(config, stack)).num_hidden_layers
     if lora.layers is None:
         return None
     chosen = list(lora.layers) if isinstance(lora.layers, tuple) else list(range(count))[lora.layers :]
@@ -227,6 +231,7 @@ def _peft(lora: Lora, layers: list[int] | None) -> Any:
         lora_dropout=lora.dropout,
         use_dora=lora.dora,
         use_rslora=lora.rslora,
+        layer_replication=None if lora.layer_replication is None else [list(one) for one in lora.layer_replication],
         layers_to_transform=layers,
         target_modules=list(lora.targets),
     )
