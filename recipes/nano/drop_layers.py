@@ -1,8 +1,9 @@
-"""A checkpoint without some of its layers: how many does it need?
+"""A checkpoint, or an adapter, without some of its layers: how many does it need?
 
     python drop_layers.py CHECKPOINT --drop 20-25 --output FOLDER
 
-The layers behind move up; all else stays. CHECKPOINT is what `gigarank train export` or `merge` wrote, in one file.
+The layers behind move up; all else stays. CHECKPOINT is what `gigarank train export` or `merge` wrote, in one file; or the
+folder of an adapter of every layer of its base, which says afterwards, by peft's `layer_replication`, which of them are left.
 """
 
 import argparse
@@ -12,9 +13,12 @@ import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gigarank.model.layer_stack import KEY
 
 _LAYER = re.compile(r"(?<=layers\.)\d+(?=\.)")
-_FILE = "model.safetensors"
+_WHOLE, _ADAPTER = ("config.json", "model.safetensors"), ("adapter_config.json", "adapter_model.safetensors")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,22 +27,32 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--drop", type=dropped, required=True, metavar="FIRST-LAST", help="counted from 0, both included")
     parser.add_argument("--output", type=Path, required=True, help="a folder that is not there")
     given = parser.parse_args(arguments)
-    config = json.loads((given.checkpoint / "config.json").read_text(encoding="utf-8"))
-    layers = [layer for layer in range(config["num_hidden_layers"]) if layer not in given.drop]
-    if given.drop.stop > config["num_hidden_layers"] or not layers:
-        raise SystemExit(
-            f"drop_layers: {given.checkpoint} has the layers 0 to {config['num_hidden_layers'] - 1}; one must stay"
-        )
+    adapter = (given.checkpoint / _ADAPTER[0]).is_file()
+    config_name, file = _ADAPTER if adapter else _WHOLE
+    config = json.loads((given.checkpoint / config_name).read_text(encoding="utf-8"))
+    tensors = load_file(given.checkpoint / file)
+    count = 1 + max(int(found[0]) for name in tensors if (found := _LAYER.search(name)))
+    layers = [layer for layer in range(count) if layer not in given.drop]
+    if given.drop.stop > count or not layers:
+        raise SystemExit(f"drop_layers: {given.checkpoint} has the layers 0 to {count - 1}; one must stay")
+    if config.get(KEY):
+        raise SystemExit(f"drop_layers: {given.checkpoint} is of some of its base's layers already")
+    shutil.copytree(given.checkpoint, given.output, ignore=shutil.ignore_patterns(file))
+    save_file(without(tensors, layers), given.output / file, metadata={"format": "pt"})
+    ranges = [[start, stop] for start, stop in ((0, given.drop.start), (given.drop.stop, count)) if start < stop]
+    changed = {KEY: ranges} if adapter else {"num_hidden_layers": len(layers)}
+    (given.output / config_name).write_text(json.dumps(config | changed, indent=2) + "\n", encoding="utf-8")
+
+
+def without(tensors: dict[str, Tensor], layers: list[int]) -> dict[str, Tensor]:
+    """Those of `layers`, and of none, numbered anew."""
     places = {old: new for new, old in enumerate(layers)}
-    tensors = {}
-    for name, tensor in load_file(given.checkpoint / _FILE).items():
+    kept = {}
+    for name, tensor in tensors.items():
         found = _LAYER.search(name)
         if found is None or int(found[0]) in places:
-            tensors[_LAYER.sub(lambda one: str(places[int(one[0])]), name)] = tensor
-    shutil.copytree(given.checkpoint, given.output, ignore=shutil.ignore_patterns(_FILE))
-    save_file(tensors, given.output / _FILE, metadata={"format": "pt"})
-    text = json.dumps(config | {"num_hidden_layers": len(layers)}, indent=2) + "\n"
-    (given.output / "config.json").write_text(text, encoding="utf-8")
+            kept[_LAYER.sub(lambda one: str(places[int(one[0])]), name)] = tensor
+    return kept
 
 
 def dropped(text: str) -> range:

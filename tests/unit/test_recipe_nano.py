@@ -7,13 +7,17 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import adapters
+from gigarank.engine.store import locate, with_adapter
 from gigarank.evaluation.beir import read_beir
 from gigarank.model.adapter import AdapterConfig, parse_adapter
+from gigarank.training.export import source_of
 from gigarank.training.recipe import read_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "nano"
@@ -113,6 +117,7 @@ def test_a_rank_that_cannot_be_is_refused(tmp_path: Path, rank: str) -> None:
         ("short", "longer", {"short": 72}),
         ("onward", "nano-base", {"short": 120}),
         ("fewer", "nano24", {"fewer": 60}),
+        ("long", "nano-base", {"long": 150}),
     ],
 )
 def test_each_recipe_is_one_that_the_trainer_reads(name: str, base: str, stages: dict[str, int]) -> None:
@@ -152,6 +157,25 @@ def test_layers_that_are_not_there_or_all_of_them_are_refused(tmp_path: Path, dr
     with pytest.raises(SystemExit):
         program("drop_layers").main([str(given), "--drop", drop, "--output", str(tmp_path / "cut")])
     assert not (tmp_path / "cut").exists()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks it
+def test_an_adapter_without_some_layers_is_one_of_its_base_without_them(tmp_path: Path) -> None:
+    base = adapters.write_folder(tmp_path / "base", "llama")
+    adapter = adapters.write_adapter(adapters.peft_model("llama"), tmp_path / "adapter")
+    cut = program("drop_layers").main
+    for whole in (base, adapter):
+        cut([str(whole), "--drop", "1-1", "--output", str(whole.with_name(f"{whole.name}-cut"))])
+    changed = json.loads((tmp_path / "adapter-cut" / "adapter_config.json").read_text())
+    assert changed["layer_replication"] == [[0, 1], [2, 3]]
+    of_whole = source_of(with_adapter(locate(base), tmp_path / "adapter-cut"))
+    adapters.change_config(tmp_path / "adapter-cut", layer_replication=None)
+    of_cut = source_of(with_adapter(locate(tmp_path / "base-cut"), tmp_path / "adapter-cut"))
+    assert of_whole.shapes() == of_cut.shapes()
+    assert all(torch.equal(of_whole.get(name), of_cut.get(name)) for name in of_cut.shapes())
+    adapters.change_config(tmp_path / "adapter-cut", layer_replication=[[0, 1], [2, 3]])
+    with pytest.raises(SystemExit, match="is of some of its base's layers already"):
+        cut([str(tmp_path / "adapter-cut"), "--drop", "1-1", "--output", str(tmp_path / "again")])
 
 
 def adapter_folder(folder: Path) -> tuple[AdapterConfig, dict[str, torch.Tensor]]:
@@ -198,3 +222,47 @@ def test_a_split_leaves_rows_out_for_sets_that_an_evaluation_reads(tmp_path: Pat
 )
 def test_only_questions_about_the_text_are_usable(written: str, expected: str | None) -> None:
     assert program("questions").usable(written, "Plants turn sunlight into sugar.") == expected
+
+
+def manual(pages: int, parts: int) -> list[dict[str, object]]:
+    """Pages about one thing each, of passages of fifty words in five sentences."""
+    return [
+        {
+            "page": f"page{page}",
+            "place": part,
+            "heading": f"Heading {page}",
+            "lang": "en",
+            "text": " ".join(
+                f"Item{page} has " + " ".join(f"value{page}x{part}x{n}x{word}" for word in range(8)) + "." for n in range(5)
+            ),
+        }
+        for page in range(pages)
+        for part in range(parts)
+    ]
+
+
+def test_a_long_passage_has_rivals_of_its_own_page_and_says_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    long_rows = program("long_rows")
+    found = list(long_rows.sections(manual(8, 12), "en", 30, random.Random(0)))
+    assert len(found) >= 16
+    for one in found:
+        positive, (page,) = positive_of(one), set(re.findall(r"Item(\d)", positive_of(one)))
+        others = [text for text in one["documents"] if text != positive]
+        near = [text for text in others if f"Item{page} " in text]
+        assert len(positive.split()) >= 35  # a page's rest of half the shortest span, without a sentence
+        if one["query"].startswith("Heading"):  # which the page's other passages have too
+            assert not near
+        elif "Item" in one["query"]:
+            assert near
+        assert not [word for word in re.findall(r"value\w+", one["query"]) for text in others if f"{word} " in text]
+
+
+def positive_of(one: dict[str, Any]) -> str:
+    return str(one["documents"][one["labels"].index(1)])
+
+
+def test_another_edition_of_the_same_passage_is_no_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    alike = program("long_rows").alike
+    assert alike("a b c d e", "a b c d x y z") and not alike("a b c d e", "a b x y z")
