@@ -28,6 +28,18 @@ examples.load_profile("gigarank")
 
 GgufBuilder = Callable[..., Path]
 
+LONGEST = (
+    *("contract/test_clients.py", "service/test_cluster.py", "e2e/test_train_run.py", "e2e/test_hosted.py"),
+    *("docs/test_example_programs.py", "e2e/test_browser.py", "e2e/test_browser_console.py", "e2e/test_browser_onboard.py"),
+    *("parity/test_memory.py", "unit/test_bench_race.py", "e2e/test_bench.py", "e2e/test_serve.py", "unit/test_gemm_script.py"),
+    *("property/test_independence.py", "e2e/test_doctor.py", "docs/test_examples.py", "service/test_batch_faults.py"),
+    *("unit/test_train_cli.py", "unit/test_train_loop.py", "unit/test_start_speed.py", "unit/test_store_hub.py"),
+    *("unit/test_capacity_cli.py", "unit/test_bench_hosted.py", "unit/test_bench_sizes.py", "e2e/test_bench_serve.py"),
+    *("parity/test_adapter.py", "unit/test_quality_int8.py", "unit/test_eval_report.py", "unit/test_bench_agreement.py"),
+)
+"""Files of a quarter of a minute and more begin first, so that none of them runs in the end while other processes are done.
+What waits, for a package index or a cluster, stands before what computes."""
+
 TINY_TOKENS = ["<|im_start|>", "<|im_end|>", *"abcdefgh", "Ġ", "1", "2", "ab", "Ġc", "abc"]
 TINY_MERGES = ["a b", "Ġ c", "ab c"]
 TINY_NUMBERS: dict[str, int | float] = {
@@ -42,6 +54,12 @@ TINY_NUMBERS: dict[str, int | float] = {
     "rope.dimension_count": 8,
     "vocab_size": len(TINY_TOKENS),
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes take file by file in this order (scripts/test). Within a file it stays."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def tiny_tensors(seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Environments that several processes want at once: the tests themselves run in a process a core."""
+"""Environments that several processes want at once: the tests themselves run in several."""
 
 import os
 import subprocess

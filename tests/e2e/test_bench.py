@@ -53,13 +53,14 @@ def test_peers_agree_with_us_before_they_are_timed(against_peers: CompletedProce
     assert before < next(n for n, line in enumerate(said) if "short, round 1 of 2" in line)
 
 
-def test_json_alone_prints_one_line_and_no_peer_is_needed(gigarank: Program) -> None:
-    done = gigarank(*SMALL, "--dtype", "bf16", "--json")
+def test_json_alone_prints_one_line_no_peer_is_needed_and_nothing_is_left(gigarank: Program, tmp_path: Path) -> None:
+    done = gigarank(*SMALL, "--dtype", "bf16", "--json", env={"TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     result = json.loads(line)
     assert (result["ratio_to_peers"], list(result["contestants"])) == ({}, ["gigarank"])
     assert result["numerics"]["dtype"] == result["model"]["dtype"] == "bf16"
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("gigarank-bench")] == []
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,3 @@ def test_what_cannot_be_run_is_one_clear_line(gigarank: Program, arguments: tupl
     assert len(errors) == 1
     assert message in errors[0]
     assert "Traceback" not in done.stderr
-
-
-def test_nothing_is_left_in_the_temporary_folder(gigarank: Program, tmp_path: Path) -> None:
-    assert gigarank(*SMALL, "--json", env={"TMPDIR": str(tmp_path)}).returncode == 0
-    assert [path for path in tmp_path.iterdir() if path.name.startswith("gigarank-bench")] == []

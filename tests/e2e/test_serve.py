@@ -380,9 +380,9 @@ def test_nothing_that_was_accepted_is_lost_when_it_is_stopped_under_load(start: 
     assert len(answered) == load.outcomes["answered"]
 
 
-def slow_server(start: Start, *arguments: str) -> tuple[Server, HTTPConnection]:
-    """A server that has a request of two seconds."""
-    server = start(*arguments, "--backend", "fake:2")
+def slow_server(start: Start, *arguments: str, seconds: int = 2) -> tuple[Server, HTTPConnection]:
+    """A server that has a request of so many seconds."""
+    server = start(*arguments, "--backend", f"fake:{seconds}")
     connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.request("POST", "/v1/rerank", json.dumps(QUESTION))
     wait_until(lambda: b"in_flight 2" in urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5).read())
@@ -409,12 +409,12 @@ def test_one_that_takes_too_long_is_cut_off_and_the_exit_code_says_so(start: Sta
 
 
 def test_a_second_signal_ends_it_now(start: Start) -> None:
-    server, connection = slow_server(start, "--drain-timeout-s", "60")
+    server, connection = slow_server(start, "--drain-timeout-s", "60", seconds=20)
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     assert server.stop() == 1
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 10.0  # half of what the request takes: the machine may be busy
     connection.close()
 
 

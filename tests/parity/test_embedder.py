@@ -1,6 +1,8 @@
 """The embedder against transformers and against sentence-transformers' way of pooling, and its own rules."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def loaded(folder: Path) -> Callable[..., Embedder]:
+    """Each once: Qwen3's whole vocabulary takes seconds to read, and to embed changes nothing."""
+
+    @cache
+    def load(dtype: str = "auto", **options: Any) -> Embedder:
+        return Embedder.load(folder, dtype=dtype, options=EngineOptions(**options))
+
+    return load
+
+
+@pytest.fixture(scope="module")
 def theirs() -> Any:
     return tiny.reference(tiny.CONFIGS["qwen3"], tiny.tensors_of("qwen3"), "fp64").model
 
@@ -48,29 +61,31 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("budget", [4_096, 50])
 @pytest.mark.parametrize("dimensions", [None, 64, 32, 1])
-def test_documents_equal_transformers(folder: Path, theirs: Any, budget: int, dimensions: int | None) -> None:
-    ours = Embedder.load(folder, dtype="fp64", options=EngineOptions(max_batch_tokens=budget))
+def test_documents_equal_transformers(
+    loaded: Callable[..., Embedder], theirs: Any, budget: int, dimensions: int | None
+) -> None:
+    ours = loaded("fp64", max_batch_tokens=budget)
     wanted = unit(last_states(theirs, DOCUMENTS)[:, :dimensions])
     np.testing.assert_allclose(ours.embed(documents=DOCUMENTS, dimensions=dimensions), wanted, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("task", [None, "Find code"])
-def test_queries_stand_behind_their_task(folder: Path, theirs: Any, task: str | None) -> None:
+def test_queries_stand_behind_their_task(loaded: Callable[..., Embedder], theirs: Any, task: str | None) -> None:
     named = task or "Given a web search query, retrieve relevant passages that answer the query"
     wanted = unit(last_states(theirs, [f"Instruct: {named}\nQuery:{query}" for query in QUERIES]))
-    got = Embedder.load(folder, dtype="fp32").embed(queries=QUERIES, task=task)
+    got = loaded("fp32").embed(queries=QUERIES, task=task)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
     assert got.dtype == np.float32
 
 
-def test_a_long_text_is_cut_at_its_end_and_keeps_its_closing_token(folder: Path, theirs: Any) -> None:
-    short = Embedder.load(folder, dtype="fp64", options=EngineOptions(max_pair_tokens=20))
+def test_a_long_text_is_cut_at_its_end_and_keeps_its_closing_token(loaded: Callable[..., Embedder], theirs: Any) -> None:
+    short = loaded("fp64", max_pair_tokens=20)
     wanted = unit(last_states(theirs, DOCUMENTS, limit=20))
     np.testing.assert_allclose(short.embed(documents=DOCUMENTS), wanted, rtol=0, atol=1e-6)
 
 
-def test_vectors_have_length_one_and_do_not_depend_on_the_others(folder: Path) -> None:
-    ours = Embedder.load(folder)
+def test_vectors_have_length_one_and_do_not_depend_on_the_others(loaded: Callable[..., Embedder]) -> None:
+    ours = loaded()
     together = ours.embed(documents=DOCUMENTS)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
     for place, document in enumerate(DOCUMENTS):
@@ -92,9 +107,9 @@ def test_vectors_have_length_one_and_do_not_depend_on_the_others(folder: Path) -
         ({"documents": ["a"], "dimensions": 0}, "dimensions: must be from 1 to 64, not 0"),
     ],
 )
-def test_bad_input_is_named(folder: Path, arguments: dict[str, Any], message: str) -> None:
+def test_bad_input_is_named(loaded: Callable[..., Embedder], arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        Embedder.load(folder).embed(**arguments)
+        loaded().embed(**arguments)
 
 
 def test_a_reranker_is_no_embedder_and_the_other_way_round() -> None:

@@ -1,6 +1,7 @@
 """The server's parts together, without a network: real workers, real small models, real databases, real requests."""
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def migrated_postgres(postgres_url: str) -> str:
     return "migrated"
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file at the newest version, to be copied: closed, it has no log beside it."""
+    file = tmp_path_factory.mktemp("migrated") / "migrated.db"
+    database = Database(f"sqlite:///{file}")
+    migrate(database)
+    database.close()
+    assert not file.with_name("migrated.db-wal").exists()
+    return file
+
+
 @pytest.fixture(params=databases.KINDS)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
@@ -49,11 +61,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgres":
         server, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("migrated_postgres")
         return databases.new_database(server, f"test{next(_NUMBERS)}", template)
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    made = Database(url)
-    migrate(made)
-    made.close()
-    return url
+    copied = shutil.copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "test.db")
+    return f"sqlite:///{copied}"
 
 
 @pytest.fixture

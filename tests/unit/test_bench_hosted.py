@@ -2,8 +2,10 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from gigarank.bench.serve_summary import Sample
 from gigarank.errors import GigarankError, InvalidInput
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "hosted_speed.py"
+MAIN: Callable[[Sequence[str]], int] = runpy.run_path(str(SCRIPT), run_name="hosted_speed")["main"]
 
 
 def samples(*latencies_ms: float) -> list[Sample]:
@@ -70,12 +73,9 @@ def test_requests_that_were_not_paid_for_end_it(tmp_path: Path) -> None:
     check_ledger(Contestant(PLAIN, contestant.target, None, None), Settings({}))
 
 
-def script(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, env=os.environ, check=False)
-
-
 def test_it_asks_in_turns_and_ends_in_a_line_of_json() -> None:
-    done = script("--databases", "sqlite", "--clients", "4", "--requests", "12", "--repeats", "2", "--model-ms", "5,6-9")
+    given = ["--databases", "sqlite", "--clients", "4", "--requests", "12", "--repeats", "2", "--model-ms", "5,6-9"]
+    done = subprocess.run([sys.executable, SCRIPT, *given], capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
     said = [line.split(": p50")[0] for line in done.stderr.splitlines() if line.startswith("round")]
     assert said == 2 * [
@@ -99,14 +99,14 @@ def test_it_asks_in_turns_and_ends_in_a_line_of_json() -> None:
 
 
 @pytest.mark.parametrize("model_ms", ["", "x", "-1", "300-200", "5,nan", "1-inf"])
-def test_times_of_a_model_that_cannot_be_are_refused(model_ms: str) -> None:
-    done = script(f"--model-ms={model_ms}")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("hosted: error: model-ms: milliseconds, or the least and the most as 200-300, are expected")
+def test_times_of_a_model_that_cannot_be_are_refused(model_ms: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert MAIN([f"--model-ms={model_ms}"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("hosted: error: model-ms: milliseconds, or the least and the most as 200-300, are expected")
 
 
 @pytest.mark.parametrize("names", ["", "mysql", "sqlite,mysql"])
-def test_databases_that_there_are_not_are_refused(names: str) -> None:
-    done = script("--databases", names)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"hosted: error: databases: sqlite, postgres; received {names!r}\n"
+def test_databases_that_there_are_not_are_refused(names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert MAIN(["--databases", names]) == 2
+    assert capsys.readouterr() == ("", f"hosted: error: databases: sqlite, postgres; received {names!r}\n")

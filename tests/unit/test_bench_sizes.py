@@ -60,7 +60,10 @@ def test_the_table_tells_a_load_from_the_cache_and_one_that_took_too_much() -> N
 
 
 @pytest.mark.slow
-def test_the_script_measures_each_load_in_its_own_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_measures_each_load_in_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GIGARANK_CACHE", str(tmp_path))  # the script sets it for good: later tests would fetch nano anew
     given = ["--shape", "nano", "--layers", "1", "--documents", "1", "--place", str(tmp_path), "--dtype", "int8"]
     code = SCRIPT["main"](given)
     results = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]

@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import hosting
 import tiny
+from gigarank.bench.checkpoint import write_checkpoint
 from gigarank.engine import request
 from gigarank.engine.loading import assemble
 from gigarank.engine.numerics import choose_numerics
@@ -35,13 +37,23 @@ def model() -> Reranker:
     return tiny.reranker()
 
 
-def saved(folder: Path, **notes: str) -> Path:
+def saved(folder: Path) -> Path:
     """A checkpoint folder as users have it."""
     save_file(dict(tiny.tensors_of("qwen3").tensors), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(tiny.CONFIGS["qwen3"].to_json()))
     (folder / "tokenizer.json").write_text(tiny.qwen_json())
-    if notes:
-        (folder / "gigarank.json").write_text(json.dumps(notes))
+    return folder
+
+
+SMALL = dataclasses.replace(hosting.SHAPE, max_position_embeddings=8_192)
+"""Its vocabulary is read at once, where Qwen3's whole one takes seconds."""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that is not changed."""
+    folder = tmp_path_factory.mktemp("small")
+    write_checkpoint(folder, SMALL, QWEN3_V1)
     return folder
 
 
@@ -210,9 +222,9 @@ def test_a_broken_weight_is_an_error_not_a_score(value: float) -> None:
         (EngineOptions(prompt="qwen4"), "prompt: unknown format 'qwen4'"),
     ],
 )
-def test_limits_out_of_range_are_refused(tmp_path: Path, options: EngineOptions, message: str) -> None:
+def test_limits_out_of_range_are_refused(small: Path, options: EngineOptions, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        Reranker.load(saved(tmp_path), options=options)
+        Reranker.load(small, options=options)
 
 
 def test_a_folder_loads_with_its_name_and_the_canonical_prompt(tmp_path: Path, model: Reranker) -> None:
@@ -225,9 +237,9 @@ def test_a_folder_loads_with_its_name_and_the_canonical_prompt(tmp_path: Path, m
 
 
 def test_a_folders_own_prompt_format_is_used_unless_another_is_asked_for(tmp_path: Path) -> None:
-    folder = saved(tmp_path, prompt="nano-v1")
-    assert Reranker.load(folder).prompt == NANO_V1
-    assert Reranker.load(folder, options=EngineOptions(prompt="qwen3-v1")).prompt == QWEN3_V1
+    write_checkpoint(tmp_path, SMALL, NANO_V1)
+    assert Reranker.load(tmp_path).prompt == NANO_V1
+    assert Reranker.load(tmp_path, options=EngineOptions(prompt="qwen3-v1")).prompt == QWEN3_V1
 
 
 def test_an_embedders_folder_is_refused(tmp_path: Path) -> None:
@@ -243,13 +255,14 @@ def test_more_documents_than_are_encoded_at_once_keep_their_places(monkeypatch: 
     assert model.score([(QUERY, text) for text in texts]) == wanted
 
 
-def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_named(tmp_path: Path, small: Path) -> None:
     with pytest.raises(UnknownModel, match="nearest: nano"):
         Reranker.load("nanoo")
     with pytest.raises(InvalidInput, match="model: must be a name or a path, not int"):
         Reranker.load(3)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="dtype: 'int4' is not one of auto, fp32"):
-        Reranker.load(saved(tmp_path), dtype="int4")
+        Reranker.load(small, dtype="int4")
+    write_checkpoint(tmp_path, SMALL, QWEN3_V1)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(CheckpointError, match=r"config\.json: must hold an object, not a list"):
         Reranker.load(tmp_path)
