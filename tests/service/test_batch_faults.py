@@ -228,7 +228,7 @@ class Held:
             file_id = domain.new_file_id()
             domain.announce(one, self.made.account_id, file_id, ("batch", "x", 1), (NOW, NOW + 9_999))
             repository.set_file(one, file_id, state="ready")
-            return str(service.create(one, tenant, Asked("/v1/rerank", file_id, None, None), NOW)["id"])
+            return str(service.create(one, tenant, Asked("/v1/rerank", file_id, None, None), NOW, 64)["id"])
 
         self.batch_id = self.database.transaction(work)
 
@@ -418,7 +418,7 @@ def ready_file(works: Works, expires: int = NOW + 9_999) -> str:
 
 def begin(works: Works, one: Any, file_id: str, now: int = NOW) -> Any:
     tenant = Tenant(works.made.account_id, works.made.key_id, ("inference",), None, Limits(), Limits())
-    return service.create(one, tenant, Asked("/v1/rerank", file_id, None, None), now)
+    return service.create(one, tenant, Asked("/v1/rerank", file_id, None, None), now, 64)
 
 
 def test_a_file_whose_time_is_over_begins_no_batch(works: Works) -> None:

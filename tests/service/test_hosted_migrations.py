@@ -82,6 +82,7 @@ ROWS = {
     ],
     "0010": ["UPDATE accounts SET leaving = ''"],
     "0011": ["UPDATE keys SET scopes = 'batches'"],
+    "0012": ["INSERT INTO batch_turns (account_id, turn) VALUES ('acc_1', 7)"],
 }
 
 

@@ -76,6 +76,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("max_file_bytes", int, "Bytes of a file of batch requests.", minimum=_KIB, maximum=2**40),
     Setting("max_stored_bytes", int, "Bytes of all files of an account.", minimum=_KIB, maximum=2**50),
     Setting("max_batch_lines", int, "Requests of a batch.", minimum=1, maximum=10**7),
+    Setting("max_open_batches", int, "Batches of an account that are not done.", minimum=1, maximum=10**6),
     Setting("batch_concurrency", int, "Requests of batches that a server asks at a time.", minimum=1, maximum=10**4),
     Setting("max_body_days", int, "Days that accounts may have bodies kept; 0 keeps none.", minimum=0, maximum=3_650),
     Setting("max_body_log_bytes", int, "Bytes of a body that are kept.", minimum=_KIB, maximum=2**24),

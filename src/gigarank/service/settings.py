@@ -29,6 +29,7 @@ class Settings:
     max_file_bytes: int = 200 * 1024 * 1024
     max_stored_bytes: int = 10 * 1024**3
     max_batch_lines: int = 50_000
+    max_open_batches: int = 64
     batch_concurrency: int = 8
     max_body_days: int = 0  # 0: no body of a request is kept, whoever asks for it
     max_body_log_bytes: int = 64 * 1024

@@ -214,6 +214,13 @@ batches = Table(
     Index("batches_open", "state", "turn"),
 )
 
+batch_turns = Table(
+    "batch_turns",
+    metadata,
+    Column("account_id", _ID, primary_key=True),  # no foreign key: who takes a batch waits for nobody that holds the account
+    Column("turn", BigInteger, nullable=False),  # counts whenever a batch is taken; of several accounts, the lowest is next
+)
+
 batch_segments = Table(
     "batch_segments",
     metadata,

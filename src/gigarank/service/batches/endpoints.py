@@ -114,7 +114,8 @@ async def create_batch(desk: Desk, call: Call) -> Answer:
     """Its lines ask models, which needs that scope too, beside the one of batches."""
     tenant, asked = tenant_of(call), read_batch(call.body)
     require_scope(tenant, "inference")
-    row = await desk.database.run(lambda one: service.create(one, tenant, asked, desk.now))
+    most = call.settings.max_open_batches
+    row = await desk.database.run(lambda one: service.create(one, tenant, asked, desk.now, most))
     desk.depot.work.set()
     return Answer(batch_shown(row))
 

@@ -6,10 +6,12 @@ Whoever works on a batch is its owner, and every change of its work asks that it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, Table, delete, func, insert, or_, select, text, update
 
 from gigarank.service.batches.schemas import OPEN
-from gigarank.service.tables import batch_segments, batches, files
+from gigarank.service.tables import batch_segments, batch_turns, batches, files
+
+_LOCK = 6_174_272  # PostgreSQL's advisory lock; any number of ours
 
 
 def add_file(connection: Connection, **values: Any) -> None:
@@ -101,15 +103,35 @@ def change(connection: Connection, batch_id: str, states: Sequence[str], **value
     return connection.execute(changed).rowcount == 1
 
 
+def open_batches(connection: Connection, account_id: str) -> int:
+    mine = select(func.count()).where(batches.c.account_id == account_id, batches.c.state.in_(OPEN))
+    return int(connection.execute(mine).scalar_one())
+
+
 def claim(connection: Connection, owner: str, now: int, until: int) -> RowMapping | None:
-    """The next batch that has something to do and that nobody works on."""
+    """The next batch that has something to do and that nobody works on: of the account whose last turn is longest ago, so that
+    each that waits has one before another has its second. One claim at a time, for that each sees the turns before it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     free = or_(batches.c.owner.is_(None), batches.c.held_until <= now)
-    wanted = select(batches.c.id).where(batches.c.state.in_(OPEN), free).order_by(batches.c.turn, batches.c.id).limit(1)
-    batch_id = connection.execute(wanted.with_for_update(skip_locked=True)).scalar()
+    turns = batches.outerjoin(batch_turns, batch_turns.c.account_id == batches.c.account_id)
+    order = (func.coalesce(batch_turns.c.turn, 0), batches.c.turn, batches.c.id)
+    wanted = select(batches.c.id).select_from(turns).where(batches.c.state.in_(OPEN), free).order_by(*order).limit(1)
+    batch_id = connection.execute(wanted.with_for_update(skip_locked=True, of=batches)).scalar()
     if batch_id is None:
         return None
     connection.execute(update(batches).where(batches.c.id == batch_id).values(owner=owner, held_until=until))
-    return connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one()
+    batch = connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one()
+    _take_turn(connection, batch["account_id"])
+    return batch
+
+
+def _take_turn(connection: Connection, account_id: str) -> None:
+    """The account is behind all others now."""
+    turn = connection.execute(select(func.coalesce(func.max(batch_turns.c.turn), 0) + 1)).scalar_one()
+    mine = update(batch_turns).where(batch_turns.c.account_id == account_id).values(turn=turn)
+    if not connection.execute(mine).rowcount:
+        connection.execute(insert(batch_turns).values(account_id=account_id, turn=turn))
 
 
 def keep(connection: Connection, owner: str, until: int) -> None:

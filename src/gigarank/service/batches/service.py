@@ -7,18 +7,24 @@ import json
 
 from sqlalchemy import Connection, RowMapping
 
-from gigarank.errors import InvalidInput
+from gigarank.errors import InvalidInput, RateLimited
 from gigarank.service.accounts.service import hold_open
 from gigarank.service.batches import files, repository
 from gigarank.service.batches.schemas import OPEN, WINDOW_S, Asked, not_found
 from gigarank.service.ids import new_id
 from gigarank.service.tenant import Tenant
 
+_RETRY_S = 30.0  # batches are minutes of work
 
-def create(connection: Connection, tenant: Tenant, asked: Asked, now: int) -> RowMapping:
-    """Raises ObjectNotFound, InvalidInput, and AccessDenied where the account has ended. The account is locked before its file,
-    as whoever deletes it does."""
+
+def create(connection: Connection, tenant: Tenant, asked: Asked, now: int, most: int) -> RowMapping:
+    """`most`: open ones of an account. Raises ObjectNotFound, InvalidInput, RateLimited, and AccessDenied where the account has
+    ended. The account is locked before its file, as whoever deletes it does, and before its batches are counted."""
     hold_open(connection, tenant.account_id)
+    count = repository.open_batches(connection, tenant.account_id)
+    if count >= most:
+        message = f"max_open_batches: the account has {count} batches that are not done; at most {most}: wait, or cancel some"
+        raise RateLimited(message, retry_after=_RETRY_S, param="max_open_batches", limit=most, received=count + 1)
     repository.lock_file(connection, asked.input_file_id)
     found = files.find(connection, tenant.account_id, asked.input_file_id, now)
     if found["purpose"] != "batch":

@@ -7,6 +7,7 @@ not at all.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,8 @@ _OPERATORS_TAG, _KEYS_TAG = "operations", "key"
 _SCOPES: Mapping[str, Scope | None] = {"account": "account", "batches": "batches", "catalogue": "account", _KEYS_TAG: None}
 """What a key needs for routes of a tag; for others, inference to POST, and nothing to look at what is offered."""
 _JSON = "application/json"
+_ALONE = "limits: rate_limit_url is memory://: each server at this PostgreSQL counts alone, and two let twice as much in"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class AccountGate:
         relay = read_relay(self._settings.smtp_url, self._settings.mail_from) if self._settings.smtp_url else None
         database = await asyncio.to_thread(open_database, self._settings)
         secrets = await asyncio.to_thread(open_secrets, self._settings)
+        if limiter.local and not database.embedded:
+            _LOG.warning(_ALONE)
         house = House(database, limiter, new_id("server"), await database.run(catalogue.retirements))
         store = await asyncio.to_thread(open_store, self._settings)
         depot = Depot(store, await asyncio.to_thread(Spool, self._settings.state_dir), asyncio.Event())

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from gigarank.errors import InvalidInput
 from gigarank.service.db import Database
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest version; tests/service/test_hosted_migrations.py holds it against the folder `steps`."""
 _FOLDER = Path(__file__).parent / "steps"
 _LOCK = 6_174_271  # PostgreSQL's advisory lock; any number of ours
