@@ -71,8 +71,8 @@ def reranker(
     return Reranker(loaded, PromptTokenizer(qwen_text(), prompt, loaded.max_pair_tokens))
 
 
-def reference(config: ModelConfig, tensors: TensorDict, dtype: str = "fp32") -> Any:
-    """transformers' model of the same weights."""
+def reference(config: ModelConfig, tensors: TensorDict, dtype: str = "fp32", *, shared: bool = False) -> Any:
+    """transformers' model of the same weights; `shared`: of the tensors themselves, which must be in `dtype`."""
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 - seconds long, and not for every test
     from transformers.initialization import no_init_weights  # noqa: PLC0415
 
@@ -82,12 +82,14 @@ def reference(config: ModelConfig, tensors: TensorDict, dtype: str = "fp32") -> 
     if model_type == "llama":
         raw["attention_bias"] = config.output_bias
     theirs = AutoConfig.for_model(model_type, **raw)
-    with no_init_weights():  # all of them are given
+    with no_init_weights(), torch.device("meta" if shared else "cpu"):  # all of them are given
         model = AutoModelForCausalLM.from_config(theirs, attn_implementation="sdpa", dtype=TORCH_DTYPES[dtype]).eval()  # type: ignore[index]
     model.tie_weights()  # which the initialisation that is left out would do
     state = dict(tensors.tensors)
     state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
-    model.load_state_dict(state)
+    model.load_state_dict(state, assign=shared)
+    if shared:
+        model.model.rotary_emb = type(model.model.rotary_emb)(theirs)  # which is computed, not given
     if dtype == "fp64":
         for module in model.modules():
             if type(module).__name__.endswith("RMSNorm"):
