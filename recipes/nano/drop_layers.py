@@ -8,16 +8,14 @@ folder of an adapter of every layer of its base, which says afterwards, by peft'
 
 import argparse
 import json
-import re
 import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from gigarank.model.layer_stack import KEY
+from gigarank.model.layer_stack import KEY, StackedTensors, layer_count, with_layers
+from gigarank.model.weights import TensorDict
 
-_LAYER = re.compile(r"(?<=layers\.)\d+(?=\.)")
 _WHOLE, _ADAPTER = ("config.json", "model.safetensors"), ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -31,28 +29,18 @@ def main(arguments: list[str] | None = None) -> None:
     config_name, file = _ADAPTER if adapter else _WHOLE
     config = json.loads((given.checkpoint / config_name).read_text(encoding="utf-8"))
     tensors = load_file(given.checkpoint / file)
-    count = 1 + max(int(found[0]) for name in tensors if (found := _LAYER.search(name)))
+    count = layer_count(tensors)
     layers = [layer for layer in range(count) if layer not in given.drop]
     if given.drop.stop > count or not layers:
         raise SystemExit(f"drop_layers: {given.checkpoint} has the layers 0 to {count - 1}; one must stay")
     if config.get(KEY):
         raise SystemExit(f"drop_layers: {given.checkpoint} is of some of its base's layers already")
     shutil.copytree(given.checkpoint, given.output, ignore=shutil.ignore_patterns(file))
-    save_file(without(tensors, layers), given.output / file, metadata={"format": "pt"})
+    left = StackedTensors(TensorDict(tensors), tuple(layers))
+    save_file({name: left.get(name) for name in left.shapes()}, given.output / file, metadata={"format": "pt"})
     ranges = [[start, stop] for start, stop in ((0, given.drop.start), (given.drop.stop, count)) if start < stop]
-    changed = {KEY: ranges} if adapter else {"num_hidden_layers": len(layers)}
-    (given.output / config_name).write_text(json.dumps(config | changed, indent=2) + "\n", encoding="utf-8")
-
-
-def without(tensors: dict[str, Tensor], layers: list[int]) -> dict[str, Tensor]:
-    """Those of `layers`, and of none, numbered anew."""
-    places = {old: new for new, old in enumerate(layers)}
-    kept = {}
-    for name, tensor in tensors.items():
-        found = _LAYER.search(name)
-        if found is None or int(found[0]) in places:
-            kept[_LAYER.sub(lambda one: str(places[int(one[0])]), name)] = tensor
-    return kept
+    changed = config | {KEY: ranges} if adapter else with_layers(config, len(layers))
+    (given.output / config_name).write_text(json.dumps(changed, indent=2) + "\n", encoding="utf-8")
 
 
 def dropped(text: str) -> range:

@@ -59,8 +59,8 @@ def is_own(lang: str, text: str, english: set[str]) -> bool:
 class Negatives:
     """BM25 over one collection of passages, of pages."""
 
-    def __init__(self, passages: list[Row], dice: random.Random) -> None:
-        self.passages, self.dice = passages, dice
+    def __init__(self, passages: list[Row]) -> None:
+        self.passages = passages
         self._index = Bm25([one["text"] for one in passages])
 
     def of(self, query: str, positive: Row, near: int, far: int) -> list[str]:
@@ -81,7 +81,7 @@ def sections(rows: list[Row], lang: str, count: int, dice: random.Random) -> Ite
     passages = list(merged(rows, dice))
     dice.shuffle(passages)
     passages = passages[:POOL]
-    negatives = Negatives(passages, dice)
+    negatives = Negatives(passages)
     for one in passages[:count]:
         parts = [part for part in SENTENCE.split(one["text"]) if length(part) >= 5]
         text, near = one["text"], NEAR
@@ -111,7 +111,7 @@ def labelled(folder: Path, dice: random.Random) -> Iterator[Row]:
         pools: dict[str, list[Row]] = defaultdict(list)
         for one in rows:
             pools[one["lang"] if name == "small-qa" else ""] += [{"page": text, "text": text} for text in one["pos"]]
-        found = {lang: Negatives(unique(own)[:POOL], dice) for lang, own in pools.items()}
+        found = {lang: Negatives(unique(own)[:POOL]) for lang, own in pools.items()}
         for one in rows[:count]:
             positive = dice.choice(one["pos"])
             mined = found[one["lang"] if name == "small-qa" else ""].of(

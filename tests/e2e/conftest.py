@@ -3,6 +3,7 @@
 `gigarank` is the installed console script; `overlap` is the same program with a stand-in for the model (overlap.py).
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from browsing import chromium, opened
+from houses import Server
 from stands import Stand, stand_in
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,3 +72,12 @@ def page(browser: Browser) -> Iterator[Page]:
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with stand_in(tmp_path_factory.mktemp("stand")) as made:
         yield made
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    """Those that a test has started are added by it, and end with it."""
+    running: list[Server] = []
+    yield running
+    for server in running:
+        server.end(signal.SIGKILL)

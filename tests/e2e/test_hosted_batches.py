@@ -4,7 +4,6 @@ import json
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ SEGMENT = 32
 @pytest.fixture
 def house(gigarank_command: list[str], tmp_path: Path) -> House:
     return House(gigarank_command, tmp_path / "state")
-
-
-@pytest.fixture
-def servers() -> Iterator[list[Server]]:
-    running: list[Server] = []
-    yield running
-    for server in running:
-        server.end(signal.SIGKILL)
 
 
 def asked(server: Server, key: str, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:

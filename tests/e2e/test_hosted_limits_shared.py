@@ -36,14 +36,6 @@ def house(gigarank_command: list[str], tmp_path: Path, postgres: str) -> House:
     return House(gigarank_command, tmp_path / "state", url)
 
 
-@pytest.fixture
-def servers() -> Iterator[list[Server]]:
-    running: list[Server] = []
-    yield running
-    for server in running:
-        server.end(signal.SIGKILL)
-
-
 def let_in(house: House, servers: list[Server], *more: str) -> Counter[int]:
     """What two servers answer when one key asks both at once, again and again: how often each status came."""
     key = house.admin("account", "create", "--email", "a@example.org", "--grant-usd", "1.00")["api_key"]

@@ -34,7 +34,7 @@ from gigarank.service.tenant import Scope
 from gigarank.service.web.console_routes import ROUTES as PAGES
 from people import PASSWORD, Browser, Town
 
-MUTATIONS = int(os.environ.get("GIGARANK_TEST_MUTATIONS", "700"))  # of each database; docs/reliability.md has those of 10,000
+MUTATIONS = int(os.environ.get("GIGARANK_TEST_MUTATIONS", "700"))  # of each database; docs/reliability.md has those of 2,500
 STARTS = "POST /operator/onboard"  # a program of its own, which fetches a model
 EVERY = [route for route in (*ROUTES, *PAGES) if route.hosted != STARTS]
 NASTY = ["", " ", "x", "\x00", "a\x00b", "%", "..", "é", "\U0001f600", "'", '"', "-1", "0", "9" * 30, "1e9", "NaN", "a" * 3_000]

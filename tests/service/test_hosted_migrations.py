@@ -1,8 +1,10 @@
 """The database's versions: up and down with rows in them, on SQLite and PostgreSQL, and what they refuse."""
 
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gigarank.errors import DatabaseUnavailable, InvalidInput
 from gigarank.service import migrations
-from gigarank.service.db import Database
+from gigarank.service.db import Database, _prepare
 from gigarank.service.migrations import HEAD, current, migrate
 from gigarank.service.people_tables import identities
 from gigarank.service.topup_tables import codes
@@ -163,6 +165,30 @@ def test_a_database_of_a_newer_program_is_left_alone(empty: Database) -> None:
     execute(empty, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(InvalidInput, match=r"its version is 9999.*newer gigarank"):
         migrate(empty)
+
+
+class Refusing(sqlite3.Connection):
+    """Says at once, so many times, that another one changes the file to WAL, as SQLite does when two begin together."""
+
+    refusals, code = 2, sqlite3.SQLITE_BUSY
+
+    def execute(self, sql: str, *more: Any) -> sqlite3.Cursor:
+        if "journal_mode=WAL" in sql and self.refusals:
+            self.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self.code
+            raise error
+        return super().execute(sql, *more)
+
+
+def test_the_change_to_wal_is_tried_until_nobody_else_is_at_it(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new.db", factory=Refusing)) as connection:
+        _prepare(connection, None)  # type: ignore[arg-type]
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with closing(sqlite3.connect(tmp_path / "other.db", factory=Refusing)) as connection:
+        connection.code = sqlite3.SQLITE_READONLY
+        with pytest.raises(sqlite3.OperationalError):
+            _prepare(connection, None)  # type: ignore[arg-type]
 
 
 def test_several_processes_may_migrate_at_once(empty_url: str) -> None:

@@ -167,7 +167,7 @@ def convert(file: Path, folder: Path) -> None:
 
 
 def _merge(folder: Path, adapter: Path) -> None:
-    """The adapter into the folder's weights, which become one file."""
+    """The adapter into the folder's weights, which become one file, of the layers that it is for."""
     source, raw = TensorFiles(folder), read_json(folder / "config.json")
     config, merged = adapters.merged(source, parse_config(raw), adapter, None)
     tensors = {name: merged.get(name).contiguous() for name in merged.shapes()}

@@ -26,9 +26,8 @@ def stack_of(value: Any) -> tuple[int, ...] | None:
     """The base's layers in the new order; None where nothing is asked for. Raises CheckpointError for what are no ranges."""
     if value is None:
         return None
-    if not isinstance(value, list | tuple) or not value or not all(_is_range(one) for one in value):
-        raise _senseless(value)
-    if sum(stop - start for start, stop in value) > _MOST:
+    ranges = isinstance(value, list | tuple) and value and all(_is_range(one) for one in value)
+    if not ranges or sum(stop - start for start, stop in value) > _MOST:
         raise _senseless(value)
     return tuple(layer for start, stop in value for layer in range(start, stop))
 
